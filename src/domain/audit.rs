@@ -1,0 +1,111 @@
+//! Audit events: what happened to whom, asked for by whom, and whether it worked.
+
+use super::{AuditEventId, CredentialId, TenantId, Timestamp, UserId};
+
+/// What happened. The first 22 are the contract's; the rest are ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each variant says what its text says")]
+pub enum AuditEventType {
+    RegistrationInitSucceeded,
+    RegistrationInitFailed,
+    RegistrationFinalSucceeded,
+    RegistrationFinalFailed,
+    AuthenticationInitSucceeded,
+    AuthenticationInitFailed,
+    AuthenticationFinalSucceeded,
+    AuthenticationFinalFailed,
+    TransactionInitSucceeded,
+    TransactionInitFailed,
+    TransactionFinalSucceeded,
+    TransactionFinalFailed,
+    CredentialUpdated,
+    CredentialDeleted,
+    MfaRegistrationInitSucceeded,
+    MfaRegistrationInitFailed,
+    MfaRegistrationFinalSucceeded,
+    MfaRegistrationFinalFailed,
+    MfaAuthenticationInitSucceeded,
+    MfaAuthenticationInitFailed,
+    MfaAuthenticationFinalSucceeded,
+    MfaAuthenticationFinalFailed,
+    TenantCreated,
+    TenantConfigChanged,
+    ApiKeyCreated,
+    ApiKeyRevoked,
+    SigningKeyGenerated,
+}
+
+text_enum!(AuditEventType, "an audit event type", {
+    RegistrationInitSucceeded => "webauthn_registration_init_succeeded",
+    RegistrationInitFailed => "webauthn_registration_init_failed",
+    RegistrationFinalSucceeded => "webauthn_registration_final_succeeded",
+    RegistrationFinalFailed => "webauthn_registration_final_failed",
+    AuthenticationInitSucceeded => "webauthn_authentication_init_succeeded",
+    AuthenticationInitFailed => "webauthn_authentication_init_failed",
+    AuthenticationFinalSucceeded => "webauthn_authentication_final_succeeded",
+    AuthenticationFinalFailed => "webauthn_authentication_final_failed",
+    TransactionInitSucceeded => "webauthn_transaction_init_succeeded",
+    TransactionInitFailed => "webauthn_transaction_init_failed",
+    TransactionFinalSucceeded => "webauthn_transaction_final_succeeded",
+    TransactionFinalFailed => "webauthn_transaction_final_failed",
+    CredentialUpdated => "webauthn_credential_updated",
+    CredentialDeleted => "webauthn_credential_deleted",
+    MfaRegistrationInitSucceeded => "mfa_registration_init_succeeded",
+    MfaRegistrationInitFailed => "mfa_registration_init_failed",
+    MfaRegistrationFinalSucceeded => "mfa_registration_final_succeeded",
+    MfaRegistrationFinalFailed => "mfa_registration_final_failed",
+    MfaAuthenticationInitSucceeded => "mfa_authentication_init_succeeded",
+    MfaAuthenticationInitFailed => "mfa_authentication_init_failed",
+    MfaAuthenticationFinalSucceeded => "mfa_authentication_final_succeeded",
+    MfaAuthenticationFinalFailed => "mfa_authentication_final_failed",
+    TenantCreated => "tenant_created",
+    TenantConfigChanged => "tenant_config_changed",
+    ApiKeyCreated => "api_key_created",
+    ApiKeyRevoked => "api_key_revoked",
+    SigningKeyGenerated => "signing_key_generated",
+});
+
+/// Who asked, as far as the transport tells. Values are cut to [`RequestMeta::MAX_CHARS`] characters, never refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestMeta {
+    /// `X-Request-Id`, the client's or ours.
+    pub request_id: String,
+    /// The address of the client.
+    pub source_ip: String,
+    /// `User-Agent`.
+    pub user_agent: String,
+}
+
+impl RequestMeta {
+    /// The most characters kept of a value that a client chose.
+    pub const MAX_CHARS: usize = 255;
+
+    /// Cuts each value to what is kept.
+    pub fn new(request_id: &str, source_ip: &str, user_agent: &str) -> Self {
+        let cut = |s: &str| s.chars().take(Self::MAX_CHARS).collect();
+        Self { request_id: cut(request_id), source_ip: cut(source_ip), user_agent: cut(user_agent) }
+    }
+}
+
+/// One event of a tenant's audit log.
+#[derive(Debug, Clone)]
+pub struct AuditEvent {
+    /// Its row. Also the proof, after a commit whose reply was lost, that this very attempt was committed.
+    pub id: AuditEventId,
+    /// Whose log it is in.
+    pub tenant_id: TenantId,
+    /// What happened.
+    pub event_type: AuditEventType,
+    /// Why it failed, if it did; at most 1000 characters.
+    pub error: Option<String>,
+    /// Who asked.
+    pub meta: RequestMeta,
+    /// Which user it was about, if one is known.
+    pub actor_user_id: Option<UserId>,
+    /// Which credential it was about, if one is known.
+    pub credential_id: Option<CredentialId>,
+    /// Which transaction it was about, if any.
+    pub transaction_id: Option<String>,
+    /// When.
+    pub created_at: Timestamp,
+}

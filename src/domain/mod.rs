@@ -1,0 +1,36 @@
+//! What the service is about: no I/O, no framework, no SQL, no PKCS#11.
+//!
+//! Time and randomness reach every function as arguments ([`Clock`], [`Rng`]), so that a test chooses both.
+
+#[macro_use]
+mod text_enum;
+
+mod api_key;
+mod audit;
+mod ceremony;
+mod clock;
+mod credential;
+mod ids;
+mod origin;
+mod rng;
+mod secret;
+mod signing_key;
+mod tenant;
+mod user;
+
+pub use api_key::{ApiKey, ApiKeyError, ApiKeyHash, ApiKeyRecord};
+pub use audit::{AuditEvent, AuditEventType, RequestMeta};
+pub use ceremony::{Ceremony, Challenge, Operation};
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use credential::{AttestationTrust, BackupFlags, Credential, NewCredential};
+pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, TenantId};
+pub use origin::{Origin, OriginError};
+pub use rng::{Rng, SystemRng};
+pub use secret::Pin;
+pub use signing_key::{JWKS_MAX_AGE, KeyEvidence, KeyState, SigningAlgorithm, SigningKey, TOKEN_LIFETIME};
+pub use tenant::{
+    Attachment, AttestationPreference, ConfigError, Cors, Hint, Mfa, RelyingParty, ResidentKey, Tenant, TenantConfig, TenantSettings,
+    UserVerification, Webauthn,
+};
+pub use text_enum::ParseEnumError;
+pub use user::{User, UserId, UserIdError};

@@ -1,0 +1,2 @@
+//! The program: parse arguments, run, exit code.
+fn main() {}
