@@ -102,10 +102,10 @@ pub(super) fn suggest_section(name: &str) -> String {
 
 /// Which variable `name` should probably be.
 pub(super) fn suggest_variable(name: &str) -> String {
-    let names: Vec<String> =
-        all().map(|(section, key)| variable(section, key)).chain(OTHER_VARIABLES.iter().map(|v| (*v).to_owned())).collect();
-    match nearest(name, names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean {near}?"),
+    let known = all().map(|(section, key)| variable(section, key)).chain(OTHER_VARIABLES.iter().map(|name| (*name).to_owned()));
+    let known: Vec<String> = known.filter_map(|name| Some(name.strip_prefix(PREFIX)?.to_owned())).collect();
+    match nearest(name.strip_prefix(PREFIX).unwrap_or(name), known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {PREFIX}{near}?"),
         None => format!("the form is {PREFIX}<SECTION>__<KEY>, for example {}", variable("database", "url")),
     }
 }
