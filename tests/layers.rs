@@ -37,9 +37,12 @@ fn nothing_points_back() {
         if layer == "lib" || layer == "main" {
             continue;
         }
-        let (_, allowed) = MAY_NAME.iter().find(|(name, _)| *name == layer).unwrap_or_else(|| panic!("{layer} is no layer: give it a place"));
+        let (_, allowed) =
+            MAY_NAME.iter().find(|(name, _)| *name == layer).unwrap_or_else(|| panic!("{layer} is no layer: give it a place"));
         let named = named_layers(&code(&file));
-        wrong.extend(named.into_iter().filter(|n| *n != layer && !allowed.contains(&n.as_str())).map(|n| format!("{} names {n}", file.display())));
+        wrong.extend(
+            named.into_iter().filter(|n| *n != layer && !allowed.contains(&n.as_str())).map(|n| format!("{} names {n}", file.display())),
+        );
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -61,7 +64,8 @@ fn each_craft_stays_in_its_place() {
 
 #[test]
 fn the_check_itself_sees_every_form() {
-    let code = "use crate::{domain::{A, storage_like}, hsm::{self, B}};\nfn f() { crate::http::g(); super::x() }\nuse crate::webauthn as w;";
+    let code =
+        "use crate::{domain::{A, storage_like}, hsm::{self, B}};\nfn f() { crate::http::g(); super::x() }\nuse crate::webauthn as w;";
     let named: Vec<_> = named_layers(code).into_iter().collect();
     assert_eq!(named, ["domain", "hsm", "http", "webauthn"]);
 }

@@ -76,6 +76,6 @@ pub(super) fn created(record: &ApiKeyRecord, key: &ApiKey) -> Value {
 }
 
 fn render_created(record: &ApiKeyRecord, key: &ApiKey) -> String {
-    let shown = facts([("id", record.id.to_string()), ("name", record.name.clone()), ("api key", key.expose().as_str().to_owned())]);
+    let shown = facts(&[("id", record.id.to_string()), ("name", record.name.clone()), ("api key", key.expose().as_str().to_owned())]);
     format!("{shown}\n\nThe API key is shown this once; only its hash is stored.")
 }

@@ -99,7 +99,9 @@ fn recall(path: &Path) -> Result<Option<Remembered>, Failure> {
     match fs::read(path).map(Zeroizing::new) {
         Ok(bytes) => {
             let remembered = serde_json::from_slice(&bytes);
-            remembered.map(Some).map_err(|e| Failure::new(format!("{} cannot be read ({e}): delete it to get a new tenant", path.display())))
+            remembered
+                .map(Some)
+                .map_err(|e| Failure::new(format!("{} cannot be read ({e}): delete it to get a new tenant", path.display())))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::new(format!("{}: {error}", path.display()))),

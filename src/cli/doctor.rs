@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Output, Setup, output};
+use super::{Failure, Output, Setup};
 use crate::{
     domain::{KeyState, SigningKey},
     hsm::{HEALTH_KEY, Inventory},
@@ -44,7 +44,9 @@ impl Finding {
 pub(super) fn run(file: &Path, output: &Output) -> Result<ExitCode, Failure> {
     let findings = match Setup::load(file) {
         Ok(setup) => check(&setup)?,
-        Err(failure) => vec![Finding::bad("configuration", failure.to_string(), "mend the configuration; hsm-config/ has a sample for each device")],
+        Err(failure) => {
+            vec![Finding::bad("configuration", failure.to_string(), "mend the configuration; hsm-config/ has a sample for each device")]
+        }
     };
     let well = findings.iter().all(|f| f.ok);
     output.show(&findings, |findings| findings.iter().map(render).collect::<Vec<_>>().join("\n"))?;

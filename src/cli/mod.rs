@@ -21,7 +21,12 @@ use self::{failure::Failure, output::Output, setup::Setup};
 
 /// A multi-tenant passkey (WebAuthn) server whose token-signing keys never leave a PKCS#11 HSM.
 #[derive(Debug, Parser)]
-#[command(name = "passkey-hsm", version, arg_required_else_help = true, after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
+#[command(
+    name = "passkey-hsm",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."
+)]
 struct Cli {
     /// The configuration file
     #[arg(long, short, global = true, value_name = "FILE", env = "PASSKEY_HSM_CONFIG", default_value = "passkey-hsm.toml")]

@@ -48,7 +48,7 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
 /// A table with a heading line, fitted to the terminal.
 pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(heading.map(str::to_uppercase));
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(heading.map(str::to_uppercase));
     for row in rows {
         table.add_row(row);
     }
@@ -56,7 +56,7 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<
 }
 
 /// Names and values under each other.
-pub(super) fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
+pub(super) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines = facts.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name:width$}  {value}"));
     lines.collect::<Vec<_>>().join("\n")

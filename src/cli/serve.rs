@@ -52,11 +52,8 @@ pub(super) async fn serve(
     bound: impl FnOnce(Bound) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
     let config = &setup.config.http;
-    let limits = Limits {
-        connections: config.max_connections,
-        header_timeout: config.header_timeout,
-        shutdown_timeout: config.shutdown_timeout,
-    };
+    let limits =
+        Limits { connections: config.max_connections, header_timeout: config.header_timeout, shutdown_timeout: config.shutdown_timeout };
     let public = bind(config.public_address, limits).await?;
     let admin = bind(config.admin_address, limits).await?;
     let addresses = Bound { public: public.local_addr()?, admin: admin.local_addr()? };

@@ -177,7 +177,7 @@ fn created_json(created: &CreatedTenant) -> Value {
 fn render_created(created: &CreatedTenant) -> String {
     let CreatedTenant { tenant, key, api_key } = created;
     let secret = api_key.as_ref().map(|(_, key)| key.expose().as_str().to_owned()).unwrap_or_default();
-    let shown = facts([
+    let shown = facts(&[
         ("tenant", tenant.id.to_string()),
         ("name", tenant.display_name.clone()),
         ("signing key", format!("{} ({})", key.id, key.algorithm)),
@@ -218,13 +218,16 @@ async fn show(setup: &Setup, id: TenantId, output: &Output) -> Result<(), Failur
     });
     output.show(&json, |_| {
         let rows = keys.iter().map(|k| {
-            [k.id.to_string(), k.algorithm.to_string(), k.state.to_string(), k.token_serial.clone().unwrap_or_default(), k.created_at.to_string()]
+            [
+                k.id.to_string(),
+                k.algorithm.to_string(),
+                k.state.to_string(),
+                k.token_serial.clone().unwrap_or_default(),
+                k.created_at.to_string(),
+            ]
         });
-        let head = facts([
-            ("tenant", tenant.id.to_string()),
-            ("name", tenant.display_name.clone()),
-            ("created", tenant.created_at.to_string()),
-        ]);
+        let head =
+            facts(&[("tenant", tenant.id.to_string()), ("name", tenant.display_name.clone()), ("created", tenant.created_at.to_string())]);
         let keys = table(["kid", "algorithm", "state", "token", "created"], rows);
         format!("{head}\n\n{keys}\n\n{}", serde_json::to_string_pretty(&file).unwrap_or_default())
     })

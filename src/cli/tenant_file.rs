@@ -28,10 +28,7 @@ pub(super) struct TenantFile {
 const KNOWN: &[(&str, &[&str])] = &[
     ("", &["display_name", "cors", "webauthn", "mfa", "settings"]),
     ("cors", &["allowed_origins", "allow_unsafe_wildcard"]),
-    (
-        "webauthn",
-        &["relying_party", "timeout", "user_verification", "attachment", "attestation_preference", "resident_key_requirement"],
-    ),
+    ("webauthn", &["relying_party", "timeout", "user_verification", "attachment", "attestation_preference", "resident_key_requirement"]),
     ("webauthn.relying_party", &["id", "display_name", "icon", "origins"]),
     ("mfa", &["timeout", "user_verification", "attachment", "attestation_preference", "resident_key_requirement"]),
 ];

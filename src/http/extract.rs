@@ -1,4 +1,4 @@
-//! What handlers ask of a request: its tenant, its API key, its JSON members.
+//! What handlers ask of a request: its API key, its JSON members.
 
 use axum::{body::Bytes, extract::FromRequestParts};
 use hyper::{HeaderMap, header, http::request::Parts};
@@ -6,25 +6,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use super::{AppState, Error};
-use crate::domain::{ApiKey, RequestMeta, Tenant};
-
-/// The tenant that the path names; put there by [`super::public::tenant`].
-impl FromRequestParts<AppState> for Tenant {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Error> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Error::tenant_not_found)
-    }
-}
-
-/// Who asked; put there by [`super::meta::layer`].
-impl FromRequestParts<AppState> for RequestMeta {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Error> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
-    }
-}
+use crate::domain::{ApiKey, Tenant};
 
 /// Proof that the caller holds one of the tenant's API keys. Comes before the body among a handler's arguments, so that a stranger's body
 /// is not looked at.
@@ -35,10 +17,10 @@ impl FromRequestParts<AppState> for Backend {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
+        let tenant = parts.extensions.get::<Tenant>().ok_or_else(Error::tenant_not_found)?.id;
         let header = parts.headers.get("apikey").and_then(|v| v.to_str().ok());
         let key: ApiKey = header.and_then(|v| v.parse().ok()).ok_or_else(Error::api_key_invalid)?;
-        if state.services.api_keys.authenticate(tenant.id, &key).await? { Ok(Self) } else { Err(Error::api_key_invalid()) }
+        if state.services.api_keys.authenticate(tenant, &key).await? { Ok(Self) } else { Err(Error::api_key_invalid()) }
     }
 }
 

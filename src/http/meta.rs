@@ -51,19 +51,24 @@ impl TrustedProxies {
 
 /// Gives the request its [`RequestMeta`] and its span, and the answer its `X-Request-Id`.
 pub(super) async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let header = |name: header::HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let sent = header(header::HeaderName::from_static("x-request-id"));
-    let id = if sent.is_empty() { random_id(&*state.services.context.rng) } else { sent.to_owned() };
-    let peer = request.extensions().get::<Peer>().map(|p| p.0.ip());
-    let source = peer.map(|peer| state.trusted_proxies.client(peer, request.headers()).to_string()).unwrap_or_default();
-    let meta = RequestMeta::new(&id, &source, header(header::USER_AGENT));
-    let span = tracing::info_span!("request", request_id = meta.request_id, source = source, path = request.uri().path());
+    let (id, meta) = who_asks(&state, &request);
+    let span = tracing::info_span!("request", request_id = meta.request_id, source = meta.source_ip, path = request.uri().path());
     request.extensions_mut().insert(meta);
     let mut response = next.run(request).instrument(span).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", value);
+    if let Some(id) = id {
+        response.headers_mut().insert("x-request-id", id);
     }
     response
+}
+
+fn who_asks(state: &AppState, request: &Request) -> (Option<HeaderValue>, RequestMeta) {
+    let sent = request.headers().get("x-request-id").filter(|v| !v.is_empty()).cloned();
+    let id = sent.or_else(|| HeaderValue::try_from(random_id(&*state.services.context.rng)).ok());
+    let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let peer = request.extensions().get::<Peer>().map(|p| p.0.ip());
+    let source = peer.map(|peer| state.trusted_proxies.client(peer, request.headers()).to_string()).unwrap_or_default();
+    let meta = RequestMeta::new(&text(id.as_ref()), &source, &text(request.headers().get(header::USER_AGENT)));
+    (id, meta)
 }
 
 /// 32 random letters and digits.

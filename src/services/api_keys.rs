@@ -2,9 +2,7 @@
 
 use super::{Context, Error};
 use crate::{
-    domain::{
-        ApiKey, ApiKeyId, ApiKeyRecord, AuditEvent, AuditEventId, AuditEventType, RequestMeta, TenantId,
-    },
+    domain::{ApiKey, ApiKeyId, ApiKeyRecord, AuditEvent, AuditEventId, AuditEventType, RequestMeta, TenantId},
     storage,
 };
 

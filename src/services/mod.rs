@@ -127,9 +127,11 @@ impl From<hsm::Error> for Error {
         match error {
             hsm::Error::Busy => Self::Busy,
             hsm::Error::KeyNotFound(kid) => Self::KeyMissing(kid),
-            hsm::Error::Unavailable | hsm::Error::Deadline | hsm::Error::PinRefused(_) | hsm::Error::Configuration(_) | hsm::Error::Device(_) => {
-                Self::Unavailable("the HSM", Some(error.into()))
-            }
+            hsm::Error::Unavailable
+            | hsm::Error::Deadline
+            | hsm::Error::PinRefused(_)
+            | hsm::Error::Configuration(_)
+            | hsm::Error::Device(_) => Self::Unavailable("the HSM", Some(error.into())),
             _ => Self::Internal("the HSM failed".to_owned(), Some(error.into())),
         }
     }

@@ -64,8 +64,13 @@ impl Tenants {
     pub async fn create(&self, new: NewTenant, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
         let now = self.context.clock.now();
         let rng = &*self.context.rng;
-        let tenant =
-            Tenant { id: TenantId::random(rng), display_name: new.display_name, config: new.config, settings: new.settings, created_at: now };
+        let tenant = Tenant {
+            id: TenantId::random(rng),
+            display_name: new.display_name,
+            config: new.config,
+            settings: new.settings,
+            created_at: now,
+        };
         let key = SigningKey {
             id: KeyId::random(rng),
             tenant_id: tenant.id,

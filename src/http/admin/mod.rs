@@ -40,7 +40,7 @@ struct Alive {
 
 /// Whether the service can do its work, and if not, what is missing.
 #[derive(Serialize)]
-struct Ready {
+struct Readiness {
     ready: bool,
     database: bool,
     hsm: bool,
@@ -59,7 +59,7 @@ async fn ready(State(state): State<AppState>) -> Response {
     let status = context.signer.status();
     let database = context.store.ping().await.is_ok();
     let hsm = status.ready;
-    let body = GoJson(Ready { ready: database && hsm, database, hsm, hsm_state: describe(&status) });
+    let body = GoJson(Readiness { ready: database && hsm, database, hsm, hsm_state: describe(&status) });
     if database && hsm { body.into_response() } else { error::unhealthy(body) }
 }
 

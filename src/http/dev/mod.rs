@@ -2,7 +2,7 @@
 //! application's backend would do for it is here, so that no API key is ever in the page.
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -10,13 +10,7 @@ use axum::{
 use hyper::{HeaderMap, header};
 use serde::Serialize;
 
-use super::{
-    AppState, Error,
-    body::WholeBody,
-    extract::JsonObject,
-    json::GoJson,
-    public::InitializeResponse,
-};
+use super::{AppState, Error, body::WholeBody, extract::JsonObject, json::GoJson, public::InitializeResponse};
 use crate::{
     domain::{AttestationPreference, RequestMeta, Tenant, TenantId, UserId},
     services::Initialize,
@@ -39,8 +33,7 @@ pub(super) fn router() -> Router<AppState> {
 }
 
 /// Nothing but the page's own files, and no frame around it.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
 fn asset(media_type: &'static str, text: &'static str) -> Response {
@@ -89,7 +82,7 @@ async fn info(State(state): State<AppState>) -> Result<GoJson<Info>, Error> {
 /// The body must be declared as JSON, so that another page's browser asks first, and is refused.
 async fn initialize(
     State(state): State<AppState>,
-    meta: RequestMeta,
+    Extension(meta): Extension<RequestMeta>,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<GoJson<InitializeResponse>, Error> {

@@ -1,6 +1,7 @@
 //! `GET /{tenant_id}/.well-known/jwks.json`
 
 use axum::{
+    Extension,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -16,7 +17,11 @@ use crate::{
 };
 
 /// The tenant's public keys, to be kept for ten minutes; 304 when the client has them already.
-pub(super) async fn get(State(state): State<AppState>, tenant: Tenant, request: HeaderMap) -> Result<Response, Error> {
+pub(super) async fn get(
+    State(state): State<AppState>,
+    Extension(tenant): Extension<Tenant>,
+    request: HeaderMap,
+) -> Result<Response, Error> {
     let keys = state.services.tokens.published_keys(tenant.id).await?;
     let mut headers = HeaderMap::new();
     let max_age = format!("max-age={}", JWKS_MAX_AGE.as_secs());

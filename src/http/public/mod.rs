@@ -5,16 +5,16 @@ mod registration;
 mod status;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
 use super::{AppState, Error, cors, dev, extract};
-pub(super) use registration::InitializeResponse;
 use crate::domain::{Tenant, TenantId};
+pub(super) use registration::InitializeResponse;
 
 /// The routes. The contract's order is: tenant, CORS, API key, handler; and a path that leads nowhere is a 404, whatever its method.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
@@ -44,7 +44,7 @@ pub(super) async fn tenant(State(state): State<AppState>, mut request: Request, 
     }
 }
 
-async fn cors_layer(tenant: Tenant, request: Request, next: Next) -> Response {
+async fn cors_layer(Extension(tenant): Extension<Tenant>, request: Request, next: Next) -> Response {
     cors::layer(tenant, request, next).await
 }
 

@@ -1,6 +1,6 @@
 //! `POST /{tenant_id}/registration/{initialize,finalize}`
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use hyper::HeaderMap;
 use serde::Serialize;
 use url::Url;
@@ -32,9 +32,9 @@ pub(super) struct TokenResponse {
 /// An application's backend begins a registration for one of its users.
 pub(super) async fn initialize(
     State(state): State<AppState>,
-    tenant: Tenant,
+    Extension(tenant): Extension<Tenant>,
     _: Backend,
-    meta: RequestMeta,
+    Extension(meta): Extension<RequestMeta>,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<GoJson<InitializeResponse>, Error> {
@@ -46,8 +46,8 @@ pub(super) async fn initialize(
 /// A browser ends a registration. No API key: the challenge is the proof that a backend began it. The content type does not matter.
 pub(super) async fn finalize(
     State(state): State<AppState>,
-    tenant: Tenant,
-    meta: RequestMeta,
+    Extension(tenant): Extension<Tenant>,
+    Extension(meta): Extension<RequestMeta>,
     WholeBody(body): WholeBody,
 ) -> Result<GoJson<TokenResponse>, Error> {
     let credential = RegistrationCredential::parse(&body).map_err(|e| Error::credential_unreadable(&e))?;
