@@ -13,20 +13,13 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use openssl::{
-    bn::{BigNum, BigNumContext},
-    ec::{EcGroup, EcKey},
-    ecdsa::EcdsaSig,
-    hash::MessageDigest,
-    nid::Nid,
-    pkey::{PKey, Private},
-    rsa::{Padding, Rsa},
-    sign::{RsaPssSaltlen, Signer},
-};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Mutex};
 
-use crate::support::chromium::{Chromium, Page, Protocol, Transport};
+use crate::support::{
+    chromium::{Chromium, Page, Protocol, Transport},
+    mint::Mint,
+};
 
 /// The policy that page.html is written for.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
@@ -36,8 +29,7 @@ const KID: &str = "0f1e2d3c-1111-4111-8111-11111111cafe";
 
 /// What the server answers next.
 struct Answers {
-    key: PKey<Private>,
-    algorithm: &'static str,
+    mint: Mint,
     origin: String,
     initialize: Option<(u16, Value)>,
     finalize: Option<(u16, Value)>,
@@ -57,8 +49,7 @@ async fn serve() -> (String, Shared) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://localhost:{}", listener.local_addr().unwrap().port());
     let shared = Arc::new(Mutex::new(Answers {
-        key: generate("ES256"),
-        algorithm: "ES256",
+        mint: Mint::new("ES256", KID),
         origin: origin.clone(),
         initialize: None,
         finalize: None,
@@ -81,7 +72,7 @@ async fn serve() -> (String, Shared) {
 
 async fn info(State(answers): State<Shared>) -> Json<Value> {
     let a = answers.lock().await;
-    Json(json!({"tenant_id": TENANT, "rp_id": "localhost", "origins": [a.origin], "algorithm": a.algorithm}))
+    Json(json!({"tenant_id": TENANT, "rp_id": "localhost", "origins": [a.origin], "algorithm": a.mint.algorithm}))
 }
 
 fn answer((status, body): (u16, Value)) -> Response {
@@ -112,63 +103,12 @@ async fn finalize(State(answers): State<Shared>, Json(credential): Json<Value>) 
         "iss": format!("{}/{TENANT}", a.origin), "jti": "c0a8e6f2-3b0d-4f65-a1a4-6a3b8e0c7d11", "ceremony": "registration",
     });
     (a.edit_claims)(&mut claims);
-    let header = json!({"alg": a.algorithm, "kid": KID, "typ": "JWT"});
-    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
-    let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(sign(a.algorithm, &a.key, input.as_bytes())));
-    answer((200, json!({"token": (a.edit_token)(token)})))
+    answer((200, json!({"token": (a.edit_token)(a.mint.token(&claims))})))
 }
 
 async fn jwks(State(answers): State<Shared>) -> Json<Value> {
     let a = answers.lock().await;
-    Json(a.jwks.clone().unwrap_or_else(|| json!({"keys": [jwk(a.algorithm, &a.key)]})))
-}
-
-fn generate(algorithm: &str) -> PKey<Private> {
-    let ec = |curve| PKey::from_ec_key(EcKey::generate(&EcGroup::from_curve_name(curve).unwrap()).unwrap()).unwrap();
-    match algorithm {
-        "ES256" => ec(Nid::X9_62_PRIME256V1),
-        "ES384" => ec(Nid::SECP384R1),
-        "EdDSA" => PKey::generate_ed25519().unwrap(),
-        _ => PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(),
-    }
-}
-
-fn jwk(algorithm: &str, key: &PKey<Private>) -> Value {
-    let mut jwk = json!({"alg": algorithm, "kid": KID, "use": "sig"});
-    let b64 = |bytes: Vec<u8>| json!(URL_SAFE_NO_PAD.encode(bytes));
-    if let Ok(ec) = key.ec_key() {
-        let (mut x, mut y) = (BigNum::new().unwrap(), BigNum::new().unwrap());
-        ec.public_key().affine_coordinates(ec.group(), &mut x, &mut y, &mut BigNumContext::new().unwrap()).unwrap();
-        let size = i32::try_from(ec.group().degree() / 8).unwrap();
-        (jwk["kty"], jwk["crv"]) = (json!("EC"), json!(format!("P-{}", ec.group().degree())));
-        (jwk["x"], jwk["y"]) = (b64(x.to_vec_padded(size).unwrap()), b64(y.to_vec_padded(size).unwrap()));
-    } else if let Ok(rsa) = key.rsa() {
-        (jwk["kty"], jwk["n"], jwk["e"]) = (json!("RSA"), b64(rsa.n().to_vec()), b64(rsa.e().to_vec()));
-    } else {
-        (jwk["kty"], jwk["crv"], jwk["x"]) = (json!("OKP"), json!("Ed25519"), b64(key.raw_public_key().unwrap()));
-    }
-    jwk
-}
-
-fn sign(algorithm: &str, key: &PKey<Private>, input: &[u8]) -> Vec<u8> {
-    if algorithm == "EdDSA" {
-        return Signer::new_without_digest(key).unwrap().sign_oneshot_to_vec(input).unwrap();
-    }
-    let digest = if algorithm == "ES384" { MessageDigest::sha384() } else { MessageDigest::sha256() };
-    let mut signer = Signer::new(digest, key).unwrap();
-    if algorithm == "PS256" {
-        signer.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
-        signer.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH).unwrap();
-    }
-    let signature = signer.sign_oneshot_to_vec(input).unwrap();
-    match key.ec_key() {
-        Ok(ec) => {
-            let size = i32::try_from(ec.group().degree() / 8).unwrap();
-            let parsed = EcdsaSig::from_der(&signature).unwrap();
-            [parsed.r().to_vec_padded(size).unwrap(), parsed.s().to_vec_padded(size).unwrap()].concat()
-        }
-        Err(_) => signature,
-    }
+    Json(a.jwks.clone().unwrap_or_else(|| json!({"keys": [a.mint.jwk()]})))
 }
 
 /// Opens the page and waits until it is ready.
@@ -215,10 +155,7 @@ async fn verifies_every_algorithm() {
     let mut page = open(&browser, &origin).await;
     picture(&mut page, "ready").await;
     for algorithm in ["EdDSA", "PS256", "RS256", "ES384", "ES256"] {
-        {
-            let mut a = answers.lock().await;
-            (a.key, a.algorithm) = (generate(algorithm), algorithm);
-        }
+        answers.lock().await.mint = Mint::new(algorithm, KID);
         assert_eq!(register(&mut page).await, "done", "{algorithm}");
         assert_eq!(verdict(&mut page).await, ("verified".into(), "Verified against the JWKS in this browser".into()), "{algorithm}");
         let checks =
@@ -251,10 +188,7 @@ async fn works_in_browsers_without_the_newer_functions() {
     assert_eq!(register(&mut page).await, "done");
     assert_eq!(verdict(&mut page).await.0, "verified");
 
-    {
-        let mut a = answers.lock().await;
-        (a.key, a.algorithm) = (generate("EdDSA"), "EdDSA");
-    }
+    answers.lock().await.mint = Mint::new("EdDSA", KID);
     page.evaluate("crypto.subtle.importKey = () => Promise.reject(new DOMException('no', 'NotSupportedError')); 0").await;
     assert_eq!(register(&mut page).await, "done");
     let expected = "Not verified. Signature: this browser cannot verify EdDSA (NotSupportedError).";
@@ -267,11 +201,11 @@ async fn says_why_a_token_is_not_good() {
     let browser = Chromium::launch().await;
     let (origin, answers) = serve().await;
     let mut page = open(&browser, &origin).await;
-    let other_key = json!({"keys": [jwk("ES256", &generate("ES256"))]});
+    let other_key = json!({"keys": [Mint::new("ES256", KID).jwk()]});
     let no_key = json!({"keys": []});
     let other_algorithm = {
         let a = answers.lock().await;
-        let mut k = jwk("ES256", &a.key);
+        let mut k = a.mint.jwk();
         k["alg"] = json!("ES384");
         json!({"keys": [k]})
     };
