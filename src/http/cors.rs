@@ -1,6 +1,7 @@
 //! CORS, per tenant (the Fetch standard, section 3.2).
 
 use axum::{
+    Extension,
     extract::Request,
     middleware::Next,
     response::{IntoResponse, Response},
@@ -16,7 +17,7 @@ use crate::domain::{Cors, Tenant};
 /// Answers preflights before an API key is asked for, and marks every other answer for the page that asked.
 ///
 /// A page of an origin that is not allowed is still served; its browser keeps the answer from it.
-pub(super) async fn layer(tenant: Tenant, request: Request, next: Next) -> Response {
+pub(super) async fn layer(Extension(tenant): Extension<Tenant>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let allowed = allow(&tenant.config.cors, origin.as_ref());
     if request.method() == Method::OPTIONS {

@@ -5,16 +5,17 @@ mod registration;
 mod status;
 
 use axum::{
-    Extension, Router,
-    extract::{Request, State},
-    middleware::{Next, from_fn_with_state},
+    Router,
+    extract::{OriginalUri, Request, State},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use percent_encoding::percent_decode_str;
 
+pub(super) use self::registration::InitializeResponse;
 use super::{AppState, Error, cors, dev, extract};
-use crate::domain::{Tenant, TenantId};
-pub(super) use registration::InitializeResponse;
+use crate::domain::TenantId;
 
 /// The routes. The contract's order is: tenant, CORS, API key, handler; and a path that leads nowhere is a 404, whatever its method.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
@@ -24,7 +25,7 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
         .route("/registration/finalize", post(registration::finalize))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
-        .layer(from_fn_with_state(state.clone(), cors_layer))
+        .layer(from_fn(cors::layer))
         .layer(from_fn_with_state(state.clone(), tenant));
     let root = if state.dev.is_some() { dev::router() } else { Router::new().route("/", get(status::page)) };
     root.method_not_allowed_fallback(method_not_allowed).nest("/{tenant_id}", tenant_routes).fallback(unknown_tenant)
@@ -32,8 +33,9 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
 
 /// Finds the tenant that the path names. Any other first segment is a malformed tenant id, as in the contract.
 pub(super) async fn tenant(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<axum::extract::OriginalUri>().map_or_else(|| request.uri().path(), |uri| uri.path());
+    let path = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri().path(), |uri| uri.path());
     let segment = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let segment = percent_decode_str(segment).decode_utf8_lossy();
     let Ok(id) = segment.parse::<TenantId>() else { return Error::tenant_id_malformed().into_response() };
     match state.services.tenants.get(id).await {
         Ok(tenant) => {
@@ -42,10 +44,6 @@ pub(super) async fn tenant(State(state): State<AppState>, mut request: Request, 
         }
         Err(error) => Error::from(error).into_response(),
     }
-}
-
-async fn cors_layer(Extension(tenant): Extension<Tenant>, request: Request, next: Next) -> Response {
-    cors::layer(tenant, request, next).await
 }
 
 async fn not_found() -> Error {
