@@ -3,5 +3,7 @@
 //! The map, in dependency order; nothing points back (`tests/layers.rs` holds it so):
 //!
 //! - [`domain`]: what the service is about; no I/O.
+//! - [`webauthn`]: the relying party's operations of WebAuthn Level 3; no I/O.
 
 pub mod domain;
+pub mod webauthn;
