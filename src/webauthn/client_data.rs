@@ -22,7 +22,7 @@ pub(super) struct ClientData {
 
 impl ClientData {
     /// Steps 5 and 6 of section 7.1: UTF-8 decode, which drops a byte order mark and replaces what is not UTF-8, then JSON. Members that
-    /// the standard does not know are ignored.
+    /// the standard does not know are ignored; an optional one that is `null`, as some clients write it, is not there.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
         let members = Object::parse(text.as_bytes())?;
@@ -35,12 +35,12 @@ impl ClientData {
                 .map(|bytes| Challenge::from_bytes(&bytes))
                 .map_err(|_| Fault::NotBase64Url("challenge"))?,
             origin: members.string("origin")?.to_owned(),
-            cross_origin: match members.get_exact("crossOrigin") {
+            cross_origin: match members.get("crossOrigin") {
                 None => false,
                 Some(Json::Bool(value)) => *value,
                 Some(_) => return Err(Fault::Mistyped("crossOrigin", "a boolean")),
             },
-            top_origin: match members.get_exact("topOrigin") {
+            top_origin: match members.get("topOrigin") {
                 None => None,
                 Some(_) => Some(members.string("topOrigin")?.to_owned()),
             },
@@ -51,7 +51,7 @@ impl ClientData {
 /// Token binding has left the standard, browsers and TLS; what is left of it must still be well-formed (FIDO conformance, Resp-2 F-15 to
 /// F-17).
 fn check_token_binding(members: &Object<'_>) -> Result<(), Fault> {
-    if members.get_exact("tokenBinding").is_none() {
+    if members.get("tokenBinding").is_none() {
         return Ok(());
     }
     match members.object("tokenBinding")?.string("status").map_err(|_| Fault::Mistyped("tokenBinding.status", "a string"))? {
@@ -76,6 +76,8 @@ mod tests {
         assert!(data.cross_origin);
         assert_eq!(data.top_origin.as_deref(), Some("https://top.example"));
         assert!(!parse("").unwrap().cross_origin);
+        let data = parse(r#","crossOrigin":null,"topOrigin":null,"tokenBinding":null"#).unwrap();
+        assert!(!data.cross_origin && data.top_origin.is_none());
     }
 
     #[test]
@@ -91,13 +93,10 @@ mod tests {
     fn each_member_has_its_type() {
         for extra in [
             r#","crossOrigin":"true""#,
-            r#","crossOrigin":null"#,
             r#","crossOrigin":1"#,
             r#","topOrigin":1"#,
             r#","topOrigin":"""#,
-            r#","topOrigin":null"#,
             r#","tokenBinding":"unused""#,
-            r#","tokenBinding":null"#,
             r#","tokenBinding":{}"#,
             r#","tokenBinding":{"status":1}"#,
             r#","tokenBinding":{"status":"unknown"}"#,

@@ -64,11 +64,6 @@ impl<'a> Object<'a> {
         self.0.get(name).filter(|value| **value != Json::Null)
     }
 
-    /// A member that may be missing, but may not be `null`.
-    pub(super) fn get_exact(&self, name: &str) -> Option<&Json<'a>> {
-        self.0.get(name)
-    }
-
     /// A text that must be there and not empty.
     pub(super) fn string(&self, name: &'static str) -> Result<&str, Fault> {
         match self.0.get(name) {

@@ -29,6 +29,7 @@ const LAX: GeneralPurpose = GeneralPurpose::new(
 );
 
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the vectors' own fields")]
 pub(crate) struct Vector {
     pub(crate) name: String,
     pub(crate) kind: String,
