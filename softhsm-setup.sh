@@ -41,8 +41,8 @@ find_module() {
 }
 
 have_openssl_headers() { have pkg-config && pkg-config --exists openssl; }
-have_postgres() { have initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
-have_jwcrypto() { [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null; }
+have_postgres() { [ -x "${POSTGRES_BIN:-}/initdb" ] || have initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
+have_jwcrypto() { "${PYTHON3:-/usr/bin/python3}" -c 'import jwcrypto' 2>/dev/null; }
 # Ubuntu's chromium is a stub that runs a snap, whose sandbox sees neither our files nor our profile directory.
 have_chromium() {
     [ -z "${CHROMIUM:-}" ] || return 0
