@@ -29,7 +29,7 @@ fi
 "$deny" --log-level warn --locked check bans licenses sources
 
 # Fetching fails without a way out; an advisory is a failure. The two are told apart by fetching first.
-if log=$("$deny" --locked fetch db 2>&1); then
+if log=$(GIT_TERMINAL_PROMPT=0 "$deny" --locked fetch db 2>&1); then
     "$deny" --log-level warn --locked check --disable-fetch advisories
 else
     printf '%s\n' "$log" | tail -n 3 >&2
