@@ -159,8 +159,8 @@ check_ours() {
 
 reset() {
     rm -rf "$dir/tokens" "$dir/pin" "$dir/so-pin"
-    # A database without the token's keys can sign nothing: the two go together.
-    rm -f "$dir/passkey-hsm.db" "$dir/passkey-hsm.db-wal" "$dir/passkey-hsm.db-shm"
+    # A database without the token's keys can sign nothing, nor has it the tenant that dev remembers: they go together.
+    rm -f "$dir/passkey-hsm.db" "$dir/passkey-hsm.db-wal" "$dir/passkey-hsm.db-shm" "$dir/dev-tenant.json"
     if [ -f "$dir/passkey-hsm.toml" ] && grep -qxF "$MARKER" "$dir/passkey-hsm.toml"; then rm -f "$dir/passkey-hsm.toml"; fi
     rm -f "$dir/softhsm2.conf"
     say "Removed the token, its PINs and the database in $dir"
