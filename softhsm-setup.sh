@@ -1,0 +1,272 @@
+#!/bin/sh
+# Installs what passkey-hsm needs to be built and tried, and makes a throw-away SoftHSM2 token in this project's own var/.
+# Run it with --help. It never touches a system token, never writes a PIN to a command line, and asks for nothing.
+set -eu
+umask 077
+
+LABEL=passkey-hsm
+MARKER='# Made by softhsm-setup.sh: a throw-away token.'
+HERE=$(cd "$(dirname "$0")" && pwd -P)
+
+usage() {
+    cat <<USAGE
+Usage: softhsm-setup.sh [--token-dir DIR] [--reset] [--with-tests] [--packages]
+
+Installs what is missing (Debian and Ubuntu; elsewhere it says what to install), then makes a SoftHSM2 token named $LABEL with random
+PINs, unless it is there already. In DIR:
+  softhsm2.conf     for SOFTHSM2_CONF        tokens/           the token
+  pin, so-pin       its PINs, mode 0600      passkey-hsm.toml  a configuration that uses it, if there was none
+
+  --token-dir DIR   where; default: var/ beside this script
+  --reset           remove the token, its PINs and the database beside them first: every key and every account in it is gone
+  --with-tests      install what 'make test' needs as well: PostgreSQL's server programs, Chromium, python3-jwcrypto
+  --packages        install only, make no token
+  --help            this text
+USAGE
+}
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'softhsm-setup.sh: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# --- What is missing -------------------------------------------------------------------------------------------------------------
+
+find_module() {
+    for file in ${SOFTHSM2_MODULE:+"$SOFTHSM2_MODULE"} /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so \
+        /usr/lib64/pkcs11/libsofthsm2.so /usr/lib64/softhsm/libsofthsm2.so /usr/lib/pkcs11/libsofthsm2.so \
+        /opt/homebrew/lib/softhsm/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so; do
+        if [ -f "$file" ]; then printf '%s\n' "$file"; return; fi
+    done
+    return 1
+}
+
+have_openssl_headers() { have pkg-config && pkg-config --exists openssl; }
+have_postgres() { have initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
+have_jwcrypto() { [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null; }
+# Ubuntu's chromium is a stub that runs a snap, whose sandbox sees neither our files nor our profile directory.
+have_chromium() {
+    [ -z "${CHROMIUM:-}" ] || return 0
+    chromium=$(command -v chromium 2>/dev/null) || return 1
+    case $(readlink -f "$chromium") in */snap*) return 1 ;; esac
+}
+
+# Prints the Debian names of the packages that are missing.
+missing_packages() {
+    have softhsm2-util && find_module >/dev/null || echo softhsm2
+    have pkcs11-tool || echo opensc
+    have cc || have gcc || have clang || echo gcc libc6-dev
+    have pkg-config || echo pkg-config
+    have_openssl_headers || echo libssl-dev
+    if [ "$with_tests" = yes ]; then
+        have_postgres || echo postgresql
+        have_chromium || echo chromium
+        have_jwcrypto || echo python3-jwcrypto
+    fi
+}
+
+# --- Installing it ---------------------------------------------------------------------------------------------------------------
+
+# With the usual umask: ours would make what packages install unreadable for others.
+as_root() (
+    umask 022
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+)
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends "$@"; }
+
+install_packages() { # packages...
+    case $(uname -s) in
+        Linux) ;;
+        Darwin)
+            say "macOS: install what is needed with Homebrew, then run this script again:" >&2
+            die "    brew install softhsm opensc openssl@3 pkgconf$([ "$with_tests" = yes ] && echo ' postgresql@17 && brew install --cask chromium && pip3 install jwcrypto')"
+            ;;
+        *) die "$(uname -s) is not known here. Install SoftHSM2, OpenSC, OpenSSL's headers, pkg-config and a C compiler, then run this again" ;;
+    esac
+    if ! have apt-get; then
+        say "No apt-get here. On Fedora run this, then this script again (elsewhere look for packages of like names):" >&2
+        die "    sudo dnf install softhsm opensc openssl-devel pkgconf-pkg-config gcc$([ "$with_tests" = yes ] && echo ' postgresql-server chromium python3-jwcrypto')"
+    fi
+    if [ "$(id -u)" != 0 ] && ! have sudo; then
+        die "to install packages this must be root. As root run: apt-get install $*"
+    fi
+    no_chromium_on_ubuntu "$@"
+    say "Installing: $*"
+    # Lists that were never fetched, or are old, are the usual reason for a failure: fetched once, here.
+    apt update || say "apt-get update failed; trying with the lists there are"
+    case " $* " in *" postgresql "*) without_cluster install "$@" ;; *) apt install "$@" ;; esac
+}
+
+# Ubuntu has Chromium as a snap alone; its package is a stub.
+no_chromium_on_ubuntu() {
+    case " $* " in *" chromium "*) ;; *) return 0 ;; esac
+    if [ -r /etc/os-release ] && grep -q '^ID=ubuntu' /etc/os-release; then
+        say "Ubuntu has Chromium only as a snap, whose sandbox the browser tests cannot drive. Install Google Chrome or Debian's Chromium, then" >&2
+        die "run this again with CHROMIUM set to the program, for example CHROMIUM=/usr/bin/google-chrome make test"
+    fi
+}
+
+# Debian starts a database cluster when the server is first installed. The tests start their own as an ordinary process, so for this one
+# installation the package's own switch is off; whoever installs another version later gets a cluster as usual.
+without_cluster() {
+    switch=/etc/postgresql-common/createcluster.d/passkey-hsm.conf
+    trap 'as_root rm -f "$switch"' EXIT
+    trap 'exit 1' HUP INT TERM
+    as_root mkdir -p "${switch%/*}"
+    echo 'create_main_cluster = false' | as_root tee "$switch" >/dev/null
+    apt "$@"
+    as_root rm -f "$switch"
+    trap - EXIT
+}
+
+packages() {
+    if [ "$with_tests" = yes ] && [ -n "${CHROMIUM:-}" ] && ! have "$CHROMIUM"; then die "CHROMIUM=$CHROMIUM is not a program"; fi
+    missing=$(missing_packages | tr '\n' ' ')
+    [ -n "$missing" ] || return 0
+    # shellcheck disable=SC2086 # one word a package
+    install_packages $missing
+    missing=$(missing_packages | tr '\n' ' ')
+    [ -z "$missing" ] || die "still missing after the installation: $missing"
+}
+
+# --- The token -------------------------------------------------------------------------------------------------------------------
+
+random_pin() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+
+# pkcs11-tool with the given configuration; PINs reach it through its environment.
+tool() { # conf pin so-pin args...
+    conf=$1 user=$2 officer=$3
+    shift 3
+    SOFTHSM2_CONF=$conf PASSKEY_SETUP_PIN=$user PASSKEY_SETUP_SO_PIN=$officer pkcs11-tool --module "$module" "$@"
+}
+
+write_conf() { # file tokens-directory
+    printf '%s\ndirectories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n' "$MARKER" "$2" >"$1"
+}
+
+# Refuses every sign that this directory is not ours: another's token is never touched, not even by --reset.
+check_ours() {
+    for name in softhsm2.conf tokens pin so-pin; do
+        [ ! -L "$dir/$name" ] || die "$dir/$name is a symbolic link: refusing to follow it to somebody else's token"
+    done
+    if [ -e "$dir/softhsm2.conf" ]; then
+        grep -qxF "$MARKER" "$dir/softhsm2.conf" || die "$dir/softhsm2.conf was not made by this script: choose another --token-dir"
+        grep -qxF "directories.tokendir = $dir/tokens" "$dir/softhsm2.conf" ||
+            die "$dir/softhsm2.conf points to another directory than $dir/tokens: refusing to touch that token (was the directory moved? remove the file)"
+    elif [ -n "$(ls -A "$dir/tokens" 2>/dev/null)" ]; then
+        die "$dir/tokens holds a token that was not made by this script: choose another --token-dir"
+    fi
+}
+
+reset() {
+    rm -rf "$dir/tokens" "$dir/pin" "$dir/so-pin"
+    # A database without the token's keys can sign nothing: the two go together.
+    rm -f "$dir/passkey-hsm.db" "$dir/passkey-hsm.db-wal" "$dir/passkey-hsm.db-shm"
+    if [ -f "$dir/passkey-hsm.toml" ] && grep -qxF "$MARKER" "$dir/passkey-hsm.toml"; then rm -f "$dir/passkey-hsm.toml"; fi
+    rm -f "$dir/softhsm2.conf"
+    say "Removed the token, its PINs and the database in $dir"
+}
+
+# Made aside and moved into place last: a token that is there is whole.
+make_token() {
+    # Left by a run that was killed; nobody else is here now.
+    if have flock; then rm -rf "$dir"/.setup.*; fi
+    stage=$(mktemp -d "$dir/.setup.XXXXXX")
+    trap 'rm -rf "$stage"' EXIT
+    trap 'exit 1' HUP INT TERM
+    mkdir "$stage/tokens"
+    write_conf "$stage/softhsm2.conf" "$stage/tokens"
+    random_pin >"$stage/pin"
+    random_pin >"$stage/so-pin"
+    pin=$(cat "$stage/pin")
+    so_pin=$(cat "$stage/so-pin")
+    log=$stage/log
+    {
+        tool "$stage/softhsm2.conf" "$pin" "$so_pin" --slot-index 0 --init-token --label "$LABEL" --so-pin env:PASSKEY_SETUP_SO_PIN &&
+            tool "$stage/softhsm2.conf" "$pin" "$so_pin" --token-label "$LABEL" --login --login-type so --so-pin env:PASSKEY_SETUP_SO_PIN \
+                --init-pin --pin env:PASSKEY_SETUP_PIN
+    } >"$log" 2>&1 || { cat "$log" >&2; die "the token could not be made"; }
+    write_conf "$dir/softhsm2.conf" "$dir/tokens"
+    mv "$stage/pin" "$stage/so-pin" "$dir/"
+    # An empty directory may be left from before; anything else is kept from being moved into.
+    if [ -d "$dir/tokens" ]; then rmdir "$dir/tokens"; fi
+    mv "$stage/tokens" "$dir/tokens"
+}
+
+check_token() {
+    [ -s "$dir/pin" ] || die "$dir/pin is gone, and with it the way into the token: start anew with --reset"
+    tool "$dir/softhsm2.conf" "$(cat "$dir/pin")" '' --token-label "$LABEL" --login --pin env:PASSKEY_SETUP_PIN --list-objects >/dev/null 2>&1 ||
+        die "the token in $dir/tokens cannot be logged in to with $dir/pin: start anew with --reset"
+}
+
+# A TOML basic string.
+quoted() { printf '"%s"' "$(printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g')"; }
+
+hsm_section() {
+    printf '[hsm]\nmodule = %s\ntoken = "pkcs11:token=%s"\npin_file = %s\nenv = { SOFTHSM2_CONF = %s }\n' \
+        "$(quoted "$module")" "$LABEL" "$(quoted "$dir/pin")" "$(quoted "$dir/softhsm2.conf")"
+}
+
+write_config() {
+    [ ! -e "$dir/passkey-hsm.toml" ] || return 0
+    {
+        printf '%s\n# Every key is described in docs/passkey-hsm.example.toml.\n\n' "$MARKER"
+        printf '[database]\nurl = "sqlite:passkey-hsm.db"\n\n[http]\npublic_url = "http://localhost:8000"\n\n'
+        hsm_section
+    } >"$dir/passkey-hsm.toml.new"
+    mv "$dir/passkey-hsm.toml.new" "$dir/passkey-hsm.toml"
+    say "Wrote $dir/passkey-hsm.toml"
+}
+
+token() {
+    mkdir -p "$dir"
+    dir=$(cd "$dir" && pwd -P)
+    case $dir/ in /etc/softhsm* | /var/lib/softhsm*) die "$dir belongs to the system's SoftHSM2: choose another --token-dir" ;; esac
+    case $dir in *'
+'* | *'#'*) die "SoftHSM2 cannot be told of a directory with a line break or a # in its name: $dir" ;; esac
+    module=$(find_module) || die "libsofthsm2.so was not found; set SOFTHSM2_MODULE to it"
+    # Two at once would make two tokens with one PIN file.
+    if have flock; then
+        exec 9>"$dir/.lock"
+        flock 9
+    fi
+    check_ours
+    [ "$reset" = no ] || reset
+    if [ -n "$(ls -A "$dir/tokens" 2>/dev/null)" ]; then
+        check_token
+        say "The token $LABEL is there: $dir/tokens"
+    else
+        make_token
+        check_token
+        say "Made the token $LABEL: $dir/tokens (PINs: $dir/pin, $dir/so-pin)"
+    fi
+    write_config
+    say "To use it:"
+    say ""
+    hsm_section
+    say ""
+    say "SOFTHSM2_CONF='$dir/softhsm2.conf' pkcs11-tool --module $module --list-token-slots   shows it."
+}
+
+# --- Main ------------------------------------------------------------------------------------------------------------------------
+
+dir=$HERE/var reset=no with_tests=no packages_only=no
+while [ $# -gt 0 ]; do
+    case $1 in
+        --token-dir)
+            if [ -z "${2:-}" ]; then die "--token-dir needs a directory"; fi
+            dir=$2
+            shift
+            ;;
+        --token-dir=?*) dir=${1#*=} ;;
+        --reset) reset=yes ;;
+        --with-tests) with_tests=yes ;;
+        --packages) packages_only=yes ;;
+        -h | --help) usage; exit 0 ;;
+        *) usage >&2; die "$1 is not an option" ;;
+    esac
+    shift
+done
+case $dir in -*) dir=./$dir ;; esac
+
+packages
+if [ "$packages_only" = no ]; then token; fi
