@@ -14,7 +14,7 @@ use crate::support::{
     authenticator::{Draft, Format, flag},
     cbor::{Cbor, set},
     jose,
-    keys::Algorithm,
+    keys::{Algorithm, KeyPair},
     mint::Mint,
 };
 
@@ -64,16 +64,18 @@ fn our_authenticator_satisfies_webauthn_rs() {
     for algorithm in [Es384, Es512] {
         let (options, state) = judge.begin();
         let mut draft = Draft::new(&serde_json::to_value(options).unwrap(), ORIGIN, Format::PackedX5c, algorithm);
-        draft.attestation_key = crate::support::keys::KeyPair::generate_attestation(Es256);
+        draft.attestation_key = KeyPair::generate_attestation(Es256);
         assert_eq!(judge.judge(draft.body(), &state), Ok(()), "{algorithm:?}");
     }
 }
+
+type Spoil = fn(&mut Draft);
 
 /// A knob that changes nothing would make hostile tests pass for nothing.
 #[test]
 fn the_knobs_of_our_authenticator_reach_the_verifier() {
     let judge = Judge::new();
-    let spoils: [(&str, fn(&mut Draft)); 7] = [
+    let spoils: [(&str, Spoil); 7] = [
         ("challenge", |d| d.client_data["challenge"] = json!("AAAA")),
         ("type", |d| d.client_data["type"] = json!("webauthn.get")),
         ("origin", |d| d.client_data["origin"] = json!("https://evil.example")),

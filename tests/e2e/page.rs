@@ -27,6 +27,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const TENANT: &str = "4d3c2b1a-0000-4000-8000-00000000beef";
 const KID: &str = "0f1e2d3c-1111-4111-8111-11111111cafe";
 
+type EditClaims = fn(&mut Value);
+type EditToken = fn(&str) -> String;
+
 /// What the server answers next.
 struct Answers {
     mint: Mint,
@@ -34,8 +37,8 @@ struct Answers {
     initialize: Option<(u16, Value)>,
     finalize: Option<(u16, Value)>,
     jwks: Option<Value>,
-    edit_claims: fn(&mut Value),
-    edit_token: fn(String) -> String,
+    edit_claims: EditClaims,
+    edit_token: EditToken,
 }
 
 type Shared = Arc<Mutex<Answers>>;
@@ -55,7 +58,7 @@ async fn serve() -> (String, Shared) {
         finalize: None,
         jwks: None,
         edit_claims: |_| {},
-        edit_token: |token| token,
+        edit_token: str::to_owned,
     }));
     let app = Router::new()
         .route("/", get(async || with_policy("text/html; charset=utf-8", include_str!("../../src/http/dev/page.html"))))
@@ -103,7 +106,7 @@ async fn finalize(State(answers): State<Shared>, Json(credential): Json<Value>) 
         "iss": format!("{}/{TENANT}", a.origin), "jti": "c0a8e6f2-3b0d-4f65-a1a4-6a3b8e0c7d11", "ceremony": "registration",
     });
     (a.edit_claims)(&mut claims);
-    answer((200, json!({"token": (a.edit_token)(a.mint.token(&claims))})))
+    answer((200, json!({"token": (a.edit_token)(&a.mint.token(&claims))})))
 }
 
 async fn jwks(State(answers): State<Shared>) -> Json<Value> {
@@ -169,7 +172,7 @@ async fn verifies_every_algorithm() {
 }
 
 /// The token with another `sub`, under the same signature.
-fn another_subject(token: String) -> String {
+fn another_subject(token: &str) -> String {
     let [header, payload, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
     let mut claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
     claims["sub"] = json!("someone-else");
@@ -210,25 +213,25 @@ async fn says_why_a_token_is_not_good() {
         json!({"keys": [k]})
     };
     let fault = |text: &str| format!("Not verified. {text}");
-    let cases: [(&str, Option<Value>, fn(&mut Value), fn(String) -> String, String); 7] = [
-        ("another key", Some(other_key), |_| {}, |t| t, fault(&format!("Signature: does not verify with key {KID}."))),
+    let cases: [(&str, Option<Value>, EditClaims, EditToken, String); 7] = [
+        ("another key", Some(other_key), |_| {}, str::to_owned, fault(&format!("Signature: does not verify with key {KID}."))),
         (
             "no key",
             Some(no_key),
             |_| {},
-            |t| t,
+            str::to_owned,
             fault(&format!("Signature: not checked, there is no key to check it with. Key: the JWKS has no key {KID}.")),
         ),
         (
             "key for another algorithm",
             Some(other_algorithm),
             |_| {},
-            |t| t,
+            str::to_owned,
             fault("Signature: not checked, there is no key to check it with. Key: the key is for ES384, the token says ES256."),
         ),
-        ("audience", None, |c| c["aud"] = json!(["example.org"]), |t| t, fault("Audience: example.org is not localhost.")),
-        ("expired", None, |c| c["exp"] = json!(1_700_000_000), |t| t, fault("Expiry: the token has expired.")),
-        ("another passkey", None, |c| c["cred"] = json!("AAAA"), |t| t, fault("Passkey: not the one just made.")),
+        ("audience", None, |c| c["aud"] = json!(["example.org"]), str::to_owned, fault("Audience: example.org is not localhost.")),
+        ("expired", None, |c| c["exp"] = json!(1_700_000_000), str::to_owned, fault("Expiry: the token has expired.")),
+        ("another passkey", None, |c| c["cred"] = json!("AAAA"), str::to_owned, fault("Passkey: not the one just made.")),
         ("payload changed", None, |_| {}, another_subject, fault(&format!("Signature: does not verify with key {KID}."))),
     ];
     for (name, jwks, edit_claims, edit_token, expected) in cases {

@@ -41,7 +41,9 @@ impl Cbor {
             }
             Self::Array(items) => {
                 out.extend(head(4, items.len() as u64));
-                items.iter().for_each(|item| item.write(out));
+                for item in items {
+                    item.write(out);
+                }
             }
             Self::Map(entries) => {
                 out.extend(head(5, entries.len() as u64));
@@ -61,10 +63,10 @@ pub fn head(major: u8, n: u64) -> Vec<u8> {
     let bytes = n.to_be_bytes();
     match n {
         0..=23 => vec![major | bytes[7]],
-        24..=0xff => vec![major | 24, bytes[7]],
-        0x100..=0xffff => [&[major | 25], &bytes[6..]].concat(),
-        0x1_0000..=0xffff_ffff => [&[major | 26], &bytes[4..]].concat(),
-        _ => [&[major | 27], &bytes[..]].concat(),
+        24..=0xff => vec![major | 0x18, bytes[7]],
+        0x100..=0xffff => [&[major | 0x19], &bytes[6..]].concat(),
+        0x1_0000..=0xffff_ffff => [&[major | 0x1a], &bytes[4..]].concat(),
+        _ => [&[major | 0x1b], &bytes[..]].concat(),
     }
 }
 
@@ -98,7 +100,7 @@ fn writes_the_examples_of_rfc_8949() {
         (Cbor::Array(vec![Cbor::Int(1), Cbor::Array(vec![Cbor::Int(2), Cbor::Int(3)])]), "8201820203"),
         (Cbor::Map(vec![(Cbor::Int(1), Cbor::Int(2)), (Cbor::Int(3), Cbor::Int(4))]), "a201020304"),
     ] {
-        let written: String = item.encode().iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(written, hex, "{item:?}");
+        let expected: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        assert_eq!(item.encode(), expected, "{item:?}");
     }
 }

@@ -94,7 +94,9 @@ impl Maker {
 
 fn name(entries: &[(Nid, &str)]) -> X509Name {
     let mut builder = X509Name::builder().unwrap();
-    entries.iter().for_each(|(nid, text)| builder.append_entry_by_nid(*nid, text).unwrap());
+    for (nid, text) in entries {
+        builder.append_entry_by_nid(*nid, text).unwrap();
+    }
     builder.build()
 }
 

@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, process::Child, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 /// How long the browser gets to start, and a page to do what a test waits for. A loaded machine with two cores needs most of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A browser with a profile of its own; it and its children are killed when this is dropped.
 pub struct Chromium {
