@@ -9,8 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Error, Inventory, SignerOptions, Status,
-    attempts,
+    Error, Inventory, SignerOptions, Status, attempts,
     connection::{Lost, lock},
     evidence::verify_evidence,
     metrics as names,

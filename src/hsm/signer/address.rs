@@ -49,10 +49,7 @@ impl TokenAddress {
     /// Whether a token with these strings is meant. Strings may still have their padding (blanks, or NUL on some TPMs).
     pub(super) fn matches(&self, label: &str, serial: &str, manufacturer: &str, model: &str) -> bool {
         let equal = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|w| trim(w) == trim(found));
-        equal(&self.token, label)
-            && equal(&self.serial, serial)
-            && equal(&self.manufacturer, manufacturer)
-            && equal(&self.model, model)
+        equal(&self.token, label) && equal(&self.serial, serial) && equal(&self.manufacturer, manufacturer) && equal(&self.model, model)
     }
 
     fn complete(self) -> Result<Self, TokenAddressError> {

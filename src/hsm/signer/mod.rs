@@ -36,14 +36,7 @@ pub use mechanism::Hashing;
 pub use pin::{PinError, PinSource};
 pub use probe::{Report, Step, probe};
 
-use self::{
-    index::KeyIndex,
-    lane::Device,
-    mechanism::Mechanisms,
-    process::Replies,
-    reader::Work,
-    token::Module,
-};
+use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, reader::Work, token::Module};
 use super::protocol::Reply;
 
 /// Which token, through which module, and how.

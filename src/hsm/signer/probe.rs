@@ -79,7 +79,9 @@ fn checks(config: &TokenConfig, report: &mut Report) -> Option<()> {
 
 fn explain(error: &Error) -> String {
     let remedy = match error {
-        Error::Pin(_) => "nothing tries again by itself; correct the PIN (or unlock it) with the vendor's tool, then start the server again",
+        Error::Pin(_) => {
+            "nothing tries again by itself; correct the PIN (or unlock it) with the vendor's tool, then start the server again"
+        }
         Error::Configuration(_) => "correct the [hsm] section",
         Error::Token(_) => "compare `token` in the [hsm] section with what the module shows; for SoftHSM2 see to SOFTHSM2_CONF in hsm.env",
         Error::Module(_) | Error::Io(_) => "see to the module's own configuration and log; for SoftHSM2 to SOFTHSM2_CONF in hsm.env",
@@ -140,7 +142,9 @@ fn health_key(session: &Session) -> Result<String, String> {
     let count = |class| find(session, class, id()).map(|found| found.len()).map_err(|e| fault::name(&e));
     match (count(ObjectClass::PRIVATE_KEY)?, count(ObjectClass::PUBLIC_KEY)?) {
         (0, 0) => Ok("not there yet: it is made when the server starts".to_owned()),
-        (0, _) | (_, 0) => Err("only half of it is there: remove that half with pkcs11-tool, it is made again at the next start".to_owned()),
+        (0, _) | (_, 0) => {
+            Err("only half of it is there: remove that half with pkcs11-tool, it is made again at the next start".to_owned())
+        }
         _ => Ok("there".to_owned()),
     }
 }

@@ -66,7 +66,8 @@ fn sort(frame: RequestFrame<'static>, work: &Work, replies: &Replies) {
             true
         }
         Request::Hello { version } if version != protocol::VERSION => {
-            let text = format!("this signer speaks version {} and the server {version}: was the program replaced under it?", protocol::VERSION);
+            let text =
+                format!("this signer speaks version {} and the server {version}: was the program replaced under it?", protocol::VERSION);
             replies.die(super::EXIT_CONFIGURATION, text)
         }
         Request::Hello { .. } => chore(Chore::Hello),

@@ -31,8 +31,8 @@ impl Module {
     /// of the process does the same.
     pub(super) fn load(path: &Path) -> Result<Self, Error> {
         let sha256 = file_sha256(path).map_err(|e| Error::Configuration(format!("cannot read the module {}: {e}", path.display())))?;
-        let pkcs11 = Pkcs11::new(path)
-            .map_err(|e| Error::Configuration(format!("{} is no PKCS#11 module: {}", path.display(), fault::name(&e))))?;
+        let pkcs11 =
+            Pkcs11::new(path).map_err(|e| Error::Configuration(format!("{} is no PKCS#11 module: {}", path.display(), fault::name(&e))))?;
         // A clone that is never dropped: unloading the library under its own threads and exit handlers crashes.
         std::mem::forget(pkcs11.clone());
         pkcs11
@@ -75,7 +75,9 @@ impl Module {
                 let list: Vec<_> = found.iter().chain([&last]).map(|t| describe(&t.info)).collect();
                 Err(Error::Token(format!("{} tokens match {address}: {}; add serial= to tell them apart", list.len(), list.join(", "))))
             }
-            (None, _) if others.is_empty() => Err(Error::Token(format!("no token matches {address}: the module shows no initialized token"))),
+            (None, _) if others.is_empty() => {
+                Err(Error::Token(format!("no token matches {address}: the module shows no initialized token")))
+            }
             (None, _) => Err(Error::Token(format!("no token matches {address}; there are: {}", others.join(", ")))),
         }
     }

@@ -1,0 +1,12 @@
+//! The HSM engine end to end: real signer processes, a real SoftHSM2, and what befalls both.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod deployment;
+mod faults;
+mod keys;
+mod signing;
+mod starting;
