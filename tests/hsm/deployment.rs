@@ -61,6 +61,22 @@ pub(crate) async fn until(limit: Duration, signer: &Signer, wanted: impl Fn(&Sta
     }
 }
 
+/// Runs the calling test once more, in a process whose `SOFTHSM2_CONF` names a fresh token; there, returns that token's directory. A
+/// process has one environment, and SoftHSM reads it once.
+pub(crate) fn in_child(test: &str) -> Option<PathBuf> {
+    if let Some(conf) = std::env::var_os("PASSKEY_HSM_TEST_CONF") {
+        return Some(PathBuf::from(conf).parent().unwrap().to_owned());
+    }
+    let hsm = SoftHsm::new();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--include-ignored", "--nocapture"])
+        .env("SOFTHSM2_CONF", hsm.conf())
+        .env("PASSKEY_HSM_TEST_CONF", hsm.conf())
+        .status();
+    assert!(status.unwrap().success(), "{test} failed in its own process");
+    None
+}
+
 pub(crate) fn key_id() -> KeyId {
     KeyId::random(&SystemRng)
 }

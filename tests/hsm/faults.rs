@@ -49,7 +49,7 @@ impl Load {
             })
         });
         let callers = callers.collect();
-        Self { stop, callers, done }
+        Self { stop, done, callers }
     }
 
     /// The errors, how many signatures were asked for, and the slowest of them.
@@ -93,6 +93,30 @@ async fn kill_9_under_load_fails_no_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigstop_under_load_fails_no_request() {
     hit(Signal::STOP, Duration::from_secs(1)).await;
+}
+
+/// A call into the module that never returns, by way of a module that can be told to hang: the process answers pings and is replaced
+/// nevertheless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_hangs_costs_its_process_and_no_request() {
+    let hsm = SoftHsm::new();
+    let hang = hsm.path().join("hang");
+    let mut options = options(&hsm);
+    options.command = super::interposer::command(&hsm, &hang);
+    let signer = start(options).await;
+    let key = Arc::new(Key::generate(&signer, SigningAlgorithm::Es256).await);
+    let load = Load::start(&signer, &key);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before: Vec<_> = signer.status().processes.iter().map(|p| p.pid).collect();
+    fs::write(&hang, "").unwrap(); // the next C_Sign takes it away and sleeps
+    let fresh = |s: &passkey_hsm::hsm::Status| s.up() == 2 && s.processes.iter().zip(&before).any(|(p, old)| p.pid != *old);
+    let back = until(Duration::from_secs(3), &signer, fresh).await;
+    let (errors, done, slowest) = load.stop().await;
+    println!("hang: back after {back:?}, {done} signatures, slowest {slowest:?}");
+    assert_eq!(errors, []);
+    assert!(!hang.exists(), "nothing hung");
+    let same = signer.status().processes.iter().zip(&before).filter(|(p, old)| p.pid == **old).count();
+    assert_eq!(same, 1, "the other process was left alone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -76,7 +76,7 @@ async fn half_a_pair_is_reported_and_not_completed() {
     let signer = start(options(&hsm)).await;
     for (half, missing) in [("privkey", "private"), ("pubkey", "public")] {
         let key = Key::generate(&signer, SigningAlgorithm::Es256).await;
-        let id: String = key.made.cka_id.iter().map(|b| format!("{b:02x}")).collect();
+        let id = key.kid.as_uuid().simple().to_string();
         hsm.tool(&["--token-label", "passkey-test", "--login", "--pin", "env:PIN", "--delete-object", "--type", half, "--id", &id], "");
         let again = GenerateRequest { kid: key.kid, algorithm: key.algorithm, rsa_bits: None, now: NOW };
         match signer.generate(&again).await {

@@ -111,6 +111,26 @@ async fn a_module_or_program_that_is_none_is_refused() {
     assert!(matches!(Signer::start(options).wait_ready(START).await, Err(Error::Configuration(_))));
 }
 
+/// In a process of its own, whose environment names this test's token.
+#[test]
+fn the_probe_finds_nothing_wrong_with_a_good_token() {
+    let Some(hsm) = super::deployment::in_child("starting::the_probe_finds_nothing_wrong_with_a_good_token") else { return };
+    let config = TokenConfig {
+        module: module(),
+        token: TokenAddress::new(Some("passkey-test".into()), None).unwrap(),
+        pin: PinSource::File(hsm.join("pin")),
+        sessions: 1,
+        hashing: passkey_hsm::hsm::Hashing::Raw,
+        manage_keys: true,
+    };
+    let report = signer::probe(&config);
+    let text: Vec<_> = report.steps.iter().map(|s| format!("{}: {:?}", s.name, s.outcome)).collect();
+    assert!(report.is_ok(), "{text:#?}");
+    let names: Vec<_> = report.steps.iter().map(|s| s.name).collect();
+    assert_eq!(names, ["module", "token", "token flags", "pin", "login", "mechanisms", "test signature", "health key"]);
+    println!("{text:#?}");
+}
+
 /// In this process, which has loaded no module yet: `doctor` does it in a child. SoftHSM takes its configuration from the environment, so
 /// that a test cannot point it to a directory of its own; it is told of a token that is not there.
 #[test]
