@@ -1,2 +1,7 @@
 //! The program: parse arguments, run, exit code.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    passkey_hsm::cli::run()
+}

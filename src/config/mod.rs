@@ -6,7 +6,6 @@
 //!
 //! This module serves `cli` alone, which turns [`Hsm`] into the signer's own types and hands parsed values down.
 
-mod cidr;
 mod database_url;
 mod error;
 mod file;
@@ -21,7 +20,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use cidr::{Cidr, CidrError};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::{ConfigError, Place, Problem};
 pub use sections::{Database, Hashing, Hsm, Http, Log, LogFormat, SignerEnvironment};

@@ -6,7 +6,8 @@ use tracing::Level;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Cidr, DatabaseUrl, reader::Reader};
+use super::{DatabaseUrl, reader::Reader};
+use crate::domain::Cidr;
 
 /// `[database]`
 #[derive(Debug, Clone)]

@@ -1,0 +1,183 @@
+//! `passkey-hsm doctor`: what is wrong, and what to do about it; one line a check.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Output, Setup};
+use crate::{
+    domain::{KeyState, SigningKey},
+    hsm::{HEALTH_KEY, Inventory, signer::Step},
+    services::Services,
+    storage::Store,
+};
+
+/// One check.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Finding {
+    /// What was checked.
+    name: String,
+    /// Whether it is well.
+    ok: bool,
+    /// What was found.
+    detail: String,
+    /// What to do when it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    advice: String,
+}
+
+impl Finding {
+    fn good(name: &str, detail: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), ok: true, detail: detail.into(), advice: String::new() }
+    }
+
+    fn bad(name: &str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), ok: false, detail: detail.into(), advice: advice.into() }
+    }
+}
+
+/// A step of the probe: what is wrong comes first, what to do about it after the first semicolon.
+impl From<Step> for Finding {
+    fn from(step: Step) -> Self {
+        match step.outcome {
+            Ok(detail) => Self::good(step.name, detail),
+            Err(text) => {
+                let (detail, advice) = text.split_once("; ").unwrap_or((&text, ""));
+                Self::bad(step.name, detail, advice)
+            }
+        }
+    }
+}
+
+/// Exit code 0 when all is well, 1 when anything is not.
+pub(super) fn run(file: &Path, output: &Output) -> Result<ExitCode, Failure> {
+    let findings = match Setup::load(file) {
+        Ok(setup) => check(&setup)?,
+        Err(failure) => {
+            vec![Finding::bad("configuration", failure.to_string(), "mend the configuration; hsm-config/ has a sample for each device")]
+        }
+    };
+    let well = findings.iter().all(|f| f.ok);
+    output.show(&findings, |findings| findings.iter().map(render).collect::<Vec<_>>().join("\n"))?;
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn render(finding: &Finding) -> String {
+    let mark = if finding.ok { "ok  " } else { "FAIL" };
+    let advice = if finding.advice.is_empty() { String::new() } else { format!("\n      -> {}", finding.advice) };
+    format!("{mark}  {:<14} {}{advice}", finding.name, finding.detail)
+}
+
+fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
+    let mut findings = vec![Finding::good("configuration", shown_file(setup))];
+    let hsm = probe(setup)?;
+    let hsm_well = hsm.iter().all(|f| f.ok);
+    setup.block_on(async {
+        let (store, database) = check_database(setup).await;
+        findings.extend(database);
+        findings.extend(hsm);
+        if let Some(store) = store {
+            store.close().await;
+            findings.extend(check_keys(setup, hsm_well).await?);
+        }
+        Ok(findings)
+    })
+}
+
+fn shown_file(setup: &Setup) -> String {
+    setup.config.file.as_ref().map_or_else(|| "from the environment alone".to_owned(), |file| file.display().to_string())
+}
+
+/// The database and its migrations; the store when both are well.
+async fn check_database(setup: &Setup) -> (Option<Store>, Vec<Finding>) {
+    let url = setup.config.database.url.redacted();
+    let store = match setup.open_store().await {
+        Ok(store) => store,
+        Err(failure) => {
+            let advice = "check database.url, and that the server runs and lets this user in";
+            return (None, vec![Finding::bad("database", failure.to_string(), advice)]);
+        }
+    };
+    let mut findings = vec![Finding::good("database", format!("{url} answers"))];
+    match store.pending_migrations().await {
+        Ok(pending) if pending.is_empty() => {
+            findings.push(Finding::good("migrations", "up to date"));
+            return (Some(store), findings);
+        }
+        Ok(pending) => findings.push(Finding::bad("migrations", format!("{} missing", pending.len()), "run `passkey-hsm migrate`")),
+        Err(error) => {
+            let advice = "the database may be of a newer release: run that release";
+            findings.push(Finding::bad("migrations", Failure::from_error(&error).to_string(), advice));
+        }
+    }
+    (None, findings)
+}
+
+/// The steps up to a test signature, in a process of their own: a module that crashes takes only that one along.
+fn probe(setup: &Setup) -> Result<Vec<Finding>, Failure> {
+    let command = setup.signer_command(&["--probe"]);
+    let done = Command::new(command.program).args(command.args).env_clear().envs(command.env).output()?;
+    if let Ok(findings) = serde_json::from_slice::<Vec<Finding>>(&done.stdout)
+        && !findings.is_empty()
+    {
+        return Ok(findings);
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    let last = said.lines().last().unwrap_or_default();
+    let advice = "the PKCS#11 module ended the process: check hsm.module and what the device's sample says of its environment";
+    Ok(vec![Finding::bad("module", format!("{}: {last}", done.status), advice)])
+}
+
+/// What database and token say of each other.
+async fn check_keys(setup: &Setup, hsm_well: bool) -> Result<Vec<Finding>, Failure> {
+    let services = if hsm_well { setup.services().await? } else { setup.services_without_signer().await? };
+    let mut findings = Vec::new();
+    for (tenant, key) in services.tenants.incomplete().await? {
+        let detail = format!("the making of tenant {} ({}) was cut short; its key would be {}", tenant.id, tenant.display_name, key.id);
+        findings.push(Finding::bad("tenants", detail, format!("finish it: passkey-hsm tenant create --resume {}", tenant.id)));
+    }
+    if hsm_well {
+        findings.extend(compare(&services).await?);
+        services.context.signer.shutdown().await;
+    }
+    services.context.store.close().await;
+    Ok(findings)
+}
+
+async fn compare(services: &Services) -> Result<Vec<Finding>, Failure> {
+    let signer = &services.context.signer;
+    signer.wait_ready(std::time::Duration::from_secs(30)).await?;
+    let keys = services.context.store.signing_keys().await?;
+    Ok(differences(&keys, &signer.inventory().await?))
+}
+
+/// Keys that the database has and the token lacks, and the other way round.
+fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
+    let on_token: BTreeMap<&[u8], u32> = inventory.keys.iter().map(|k| (k.cka_id.as_slice(), k.private_keys)).collect();
+    let expected = |k: &&SigningKey| k.private_destroyed_at.is_none() && k.state != KeyState::Pending;
+    let here = |k: &&SigningKey| k.token_serial.as_deref() == Some(inventory.token.serial.as_str());
+    let mut findings = Vec::new();
+    for key in keys.iter().filter(expected).filter(here) {
+        let id = key.cka_id.as_deref().unwrap_or_default();
+        if on_token.get(id).copied().unwrap_or(0) == 0 {
+            let detail = format!("the token lacks key {} of tenant {} ({})", key.id, key.tenant_id, key.state);
+            let advice = "nothing is made anew by itself: restore the token, or give the tenant a new key";
+            findings.push(Finding::bad("keys", detail, advice));
+        }
+    }
+    let mut unowned = 0;
+    for key in &inventory.keys {
+        let owned = keys.iter().any(|k| k.cka_id.as_deref() == Some(&key.cka_id) || k.id.as_bytes().as_slice() == key.cka_id);
+        unowned += usize::from(!owned && key.cka_id != HEALTH_KEY.as_bytes());
+    }
+    if findings.is_empty() {
+        let others = if unowned == 0 { String::new() } else { format!("; {unowned} on the token belong to nobody here") };
+        let active = keys.iter().filter(|k| k.state == KeyState::Active).count();
+        findings.push(Finding::good("keys", format!("{active} active, all on the token{others}")));
+    }
+    findings
+}

@@ -1,0 +1,111 @@
+//! The command line: one file a command, and the only place where things are built.
+
+mod api_key;
+mod dev;
+mod doctor;
+mod failure;
+mod migrate;
+mod output;
+mod serve;
+mod setup;
+mod signer;
+mod tenant;
+mod tenant_file;
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use self::{failure::Failure, output::Output, setup::Setup};
+
+/// A multi-tenant passkey (WebAuthn) server whose token-signing keys never leave a PKCS#11 HSM.
+#[derive(Debug, Parser)]
+#[command(
+    name = "passkey-hsm",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."
+)]
+struct Cli {
+    /// The configuration file
+    #[arg(long, short, global = true, value_name = "FILE", env = "PASSKEY_HSM_CONFIG", default_value = "passkey-hsm.toml")]
+    config: PathBuf,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the public and the admin listener
+    Serve(serve::Args),
+    /// Serve for development: migrate, make a demo tenant, show a page to try it on
+    Dev(serve::Args),
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Make and change tenants
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    ApiKey(api_key::Command),
+    /// Check configuration, database, HSM and keys; say what to do where something is wrong
+    Doctor,
+    /// The process that loads the PKCS#11 module; started by the others
+    Signer(signer::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Runs the program with the process' arguments and environment.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; clap knows which stream and which code each takes.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let output = Output::new(cli.json);
+    match dispatch(cli, &output) {
+        Ok(code) => code,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
+    let Cli { config, command, .. } = cli;
+    match command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "passkey-hsm", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Signer(args) => signer::run(&config, &args),
+        Command::Doctor => doctor::run(&config, output),
+        Command::Serve(args) => serve::run(&Setup::load(&config)?, &args),
+        Command::Dev(args) => dev::run(&Setup::load(&config)?, &args, output),
+        Command::Migrate => migrate::run(&Setup::load(&config)?, output),
+        Command::Tenant(command) => tenant::run(&Setup::load(&config)?, command, output),
+        Command::ApiKey(command) => api_key::run(&Setup::load(&config)?, command, output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,63 @@
+//! What commands print: tables for people, JSON for scripts.
+
+use std::io::{self, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::failure::Failure;
+
+/// Standard output in the form that was asked for.
+#[derive(Debug)]
+pub(super) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints `value` as JSON, or what `human` makes of it.
+    pub(super) fn show<T: Serialize + ?Sized>(&self, value: &T, human: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        let text = if self.json { serde_json::to_string_pretty(value)? } else { human(value) };
+        line(&text)
+    }
+
+    /// Prints why the command failed to standard error; as JSON on standard output too where that was asked for.
+    pub(super) fn failure(&self, failure: &Failure) {
+        if self.json {
+            let _ = line(&serde_json::json!({ "error": failure.to_string() }).to_string());
+        }
+        let _ = writeln!(io::stderr(), "passkey-hsm: {failure}");
+    }
+}
+
+/// Prints one line, or several. A reader that went away (`| head`) is not an error worth a word.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// A table with a heading line, fitted to the terminal.
+pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(heading.map(str::to_uppercase));
+    for row in rows {
+        table.add_row(row);
+    }
+    table.trim_fmt()
+}
+
+/// Names and values under each other.
+pub(super) fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines = facts.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name:width$}  {value}"));
+    lines.collect::<Vec<_>>().join("\n")
+}

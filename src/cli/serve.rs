@@ -1,0 +1,139 @@
+//! `passkey-hsm serve`: both listeners, the signer processes, the housekeeping, and an orderly end.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{Failure, Setup};
+use crate::{
+    http::{self, AppState, DevTenant, Limits, Server, TrustedProxies},
+    services::Services,
+    telemetry,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Write the addresses bound to this file, as JSON, once both listeners serve
+    #[arg(long, value_name = "FILE")]
+    pub(super) ready_file: Option<PathBuf>,
+}
+
+/// The addresses that were bound.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    pub(super) public: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+pub(super) fn run(setup: &Setup, args: &Args) -> Result<ExitCode, Failure> {
+    setup.block_on(async {
+        let services = setup.server_services().await?;
+        serve(setup, args, services, None, |_| Ok(())).await
+    })
+}
+
+/// Serves until SIGTERM or SIGINT, then finishes what was accepted. `bound` is told the addresses before the first request is taken.
+pub(super) async fn serve(
+    setup: &Setup,
+    args: &Args,
+    services: Services,
+    dev: Option<DevTenant>,
+    bound: impl FnOnce(Bound) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let config = &setup.config.http;
+    let limits =
+        Limits { connections: config.max_connections, header_timeout: config.header_timeout, shutdown_timeout: config.shutdown_timeout };
+    let public = bind(config.public_address, limits).await?;
+    let admin = bind(config.admin_address, limits).await?;
+    let addresses = Bound { public: public.local_addr()?, admin: admin.local_addr()? };
+
+    let metrics = telemetry::Metrics::install().map_err(|e| Failure::new(e.to_string()))?;
+    let render = metrics.clone();
+    tokio::spawn(metrics.upkeep());
+    let state = AppState {
+        services: services.clone(),
+        body_limit: config.body_limit_bytes,
+        body_timeout: config.body_timeout,
+        trusted_proxies: Arc::new(TrustedProxies::new(config.trusted_proxies.clone())),
+        metrics: http::Metrics(Arc::new(move || render.render())),
+        dev: dev.map(Arc::new),
+    };
+
+    let (stop, stopped) = watch::channel(false);
+    let sweeper = tokio::spawn(sweep(services.clone()));
+    let public = tokio::spawn(public.serve(http::public_router(state.clone()), stopped.clone()));
+    let admin = tokio::spawn(admin.serve(http::admin_router(state), stopped));
+    tracing::info!(public = %addresses.public, admin = %addresses.admin, "listening on {} and, for operators, {}", addresses.public, addresses.admin);
+    write_ready_file(args.ready_file.as_deref(), addresses)?;
+    bound(addresses)?;
+
+    wait_for_end().await?;
+    tracing::info!("stopping: requests under way are finished first");
+    let _ = stop.send(true);
+    let _ = tokio::join!(public, admin);
+    sweeper.abort();
+    services.context.signer.shutdown().await;
+    services.context.store.close().await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(address: SocketAddr, limits: Limits) -> Result<Server, Failure> {
+    Server::bind(address, limits).await.map_err(|e| Failure::new(format!("cannot listen on {address}: {e}")))
+}
+
+/// Whole or not at all: whoever waits for the file never reads half of it.
+fn write_ready_file(path: Option<&Path>, addresses: Bound) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let text = json!({ "public": addresses.public.to_string(), "admin": addresses.admin.to_string() }).to_string();
+    let temporary = path.with_extension("tmp");
+    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+}
+
+async fn wait_for_end() -> Result<(), Failure> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+/// How often ended ceremonies are looked for, how long they are kept so that their owners are told `Session has Expired`, and how many
+/// one statement removes.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+const SWEEP_GRACE: Duration = Duration::from_hours(1);
+const SWEEP_BATCH: u32 = 1000;
+
+/// Removes ended ceremonies, for ever.
+async fn sweep(services: Services) {
+    let context = &services.context;
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        let grace = i64::try_from(SWEEP_GRACE.as_millis()).unwrap_or(i64::MAX);
+        let ended_before = crate::domain::Timestamp::from_millis(context.clock.now().as_millis().saturating_sub(grace));
+        loop {
+            match context.store.sweep_ceremonies(ended_before, SWEEP_BATCH).await {
+                Ok(removed) if removed == u64::from(SWEEP_BATCH) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "ended ceremonies could not be removed: {error}");
+                    break;
+                }
+            }
+        }
+    }
+}

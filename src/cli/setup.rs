@@ -1,0 +1,136 @@
+//! From a parsed configuration to running parts.
+
+use std::{
+    env,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::runtime;
+
+use super::Failure;
+use crate::{
+    config::{self, Config},
+    domain::{SystemClock, SystemRng},
+    hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
+    services::{Context, Services},
+    storage::Store,
+    telemetry,
+};
+
+/// A configuration, read and found to be sound, with logging under way.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) config: Config,
+    /// The file as the signer processes are told of it.
+    file: PathBuf,
+}
+
+impl Setup {
+    /// Reads `file` and the environment, and begins to log.
+    pub(super) fn load(file: &Path) -> Result<Self, Failure> {
+        let config = Config::load(Some(file), &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
+        telemetry::init_logs(&config.log).map_err(|e| Failure::usage(e.to_string()))?;
+        let file = config.file.clone().unwrap_or_else(|| file.to_owned());
+        Ok(Self { config, file })
+    }
+
+    /// Runs a command's future on a runtime of its own.
+    #[expect(clippy::unused_self, reason = "the runtime's size is a setting to be")]
+    pub(super) fn block_on<T>(&self, command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(command)
+    }
+
+    /// Connects to the database.
+    pub(super) async fn open_store(&self) -> Result<Store, Failure> {
+        let database = &self.config.database;
+        Store::open(database.url.expose(), database.max_connections).await.map_err(|e| {
+            let why = Failure::from_error(&e);
+            Failure::new(format!("the database {} cannot be opened: {why}", database.url.redacted()))
+        })
+    }
+
+    /// The use cases, with a signer that has no processes: for commands that need no HSM.
+    pub(super) async fn services_without_signer(&self) -> Result<Services, Failure> {
+        self.build(0).await
+    }
+
+    /// The use cases, with one signer process of their own: for commands.
+    pub(super) async fn services(&self) -> Result<Services, Failure> {
+        self.build(1).await
+    }
+
+    /// The use cases, with as many signer processes as configured: for servers.
+    pub(super) async fn server_services(&self) -> Result<Services, Failure> {
+        self.build(self.config.hsm.signers).await
+    }
+
+    async fn build(&self, processes: usize) -> Result<Services, Failure> {
+        let store = self.open_store().await?;
+        let pending = store.pending_migrations().await?;
+        if !pending.is_empty() {
+            return Err(Failure::new(format!("the database lacks {} migration(s): run `passkey-hsm migrate`", pending.len())));
+        }
+        Ok(Services::new(Context {
+            store,
+            signer: Signer::start(self.signer_options(processes)),
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SystemRng),
+            public_url: Arc::new(self.config.http.public_url.clone()),
+        }))
+    }
+
+    /// How long a command waits for its signer process.
+    pub(super) fn start_limit(&self) -> Duration {
+        self.signer_options(1).start_limit
+    }
+
+    fn signer_options(&self, processes: usize) -> SignerOptions {
+        let hsm = &self.config.hsm;
+        SignerOptions {
+            processes,
+            max_in_flight: hsm.max_in_flight,
+            sign_deadline: hsm.sign_timeout,
+            hang_limit: hsm.hang_timeout,
+            ..SignerOptions::new(self.signer_command(&[]))
+        }
+    }
+
+    /// This very program as a signer process, with the environment that a signer needs and no more.
+    pub(super) fn signer_command(&self, more: &[&str]) -> SignerCommand {
+        // The running binary even when an upgrade has replaced its file: both ends of the protocol are always of one build.
+        let own = PathBuf::from("/proc/self/exe");
+        let program = if own.exists() { own } else { env::current_exe().unwrap_or_else(|_| "passkey-hsm".into()) };
+        let mut args = vec!["--config".into(), self.file.clone().into_os_string(), "signer".into()];
+        args.extend(more.iter().map(Into::into));
+        SignerCommand { program, args, env: self.config.signer_environment(&mut env::vars_os()) }
+    }
+}
+
+/// The `[hsm]` section as the HSM engine takes it.
+pub(super) fn token_config(hsm: &config::Hsm, manage_keys: bool) -> Result<TokenConfig, Failure> {
+    let token = match &hsm.token {
+        Some(uri) => uri.parse::<TokenAddress>(),
+        None => TokenAddress::new(hsm.token_label.clone(), hsm.token_serial.clone()),
+    };
+    let pin = match (&hsm.pin_file, &hsm.pin_credential, &hsm.pin_env) {
+        (Some(file), ..) => PinSource::File(file.clone()),
+        (_, Some(name), _) => PinSource::Credential(name.clone()),
+        (.., Some(name)) => PinSource::Env(name.clone()),
+        _ => PinSource::Prompt,
+    };
+    Ok(TokenConfig {
+        module: hsm.module.clone(),
+        token: token.map_err(|e| Failure::usage(format!("[hsm] token: {e}")))?,
+        pin,
+        sessions: hsm.sessions,
+        hashing: match hsm.hashing {
+            config::Hashing::Raw => Hashing::Raw,
+            config::Hashing::Combined => Hashing::Combined,
+        },
+        manage_keys,
+    })
+}

@@ -1,0 +1,79 @@
+//! The admin listener: health and metrics. Bound to loopback unless an operator says otherwise.
+
+use std::fmt;
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper::header;
+use serde::Serialize;
+
+use super::{AppState, Error, error, json::GoJson};
+use crate::hsm::Status;
+
+/// Where the metrics are read, in Prometheus' text form.
+#[derive(Clone)]
+pub struct Metrics(pub std::sync::Arc<dyn Fn() -> String + Send + Sync>);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics(..)")
+    }
+}
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/health/alive", get(alive))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+}
+
+#[derive(Serialize)]
+struct Alive {
+    alive: bool,
+}
+
+/// Whether the service can do its work, and if not, what is missing.
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    database: bool,
+    hsm: bool,
+    /// What the HSM's supervisor has to say.
+    hsm_state: String,
+}
+
+/// The process answers.
+async fn alive() -> GoJson<Alive> {
+    GoJson(Alive { alive: true })
+}
+
+/// The database answers and the health key signed a short while ago; the signature is cached, so nobody can hammer the HSM from here.
+async fn ready(State(state): State<AppState>) -> Response {
+    let context = &state.services.context;
+    let status = context.signer.status();
+    let database = context.store.ping().await.is_ok();
+    let hsm = status.ready;
+    let body = GoJson(Readiness { ready: database && hsm, database, hsm, hsm_state: describe(&status) });
+    if database && hsm { body.into_response() } else { error::unhealthy(body) }
+}
+
+fn describe(status: &Status) -> String {
+    let trouble = status.stopped.iter().chain(status.processes.iter().filter_map(|p| p.last_error.as_ref()));
+    let trouble: Vec<_> = trouble.map(String::as_str).collect();
+    let up = format!("{} of {} signer processes up", status.up(), status.processes.len());
+    if status.ready || trouble.is_empty() { up } else { format!("{up}: {}", trouble.join("; ")) }
+}
+
+async fn metrics(State(state): State<AppState>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (state.metrics.0)()).into_response()
+}
+
+async fn not_found() -> Error {
+    Error::not_found()
+}

@@ -1,0 +1,194 @@
+//! Every refusal in the contract's shape. The only status codes of the project are here.
+
+use std::fmt;
+
+use axum::response::{IntoResponse, Response};
+use hyper::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+
+use super::json;
+use crate::{services, webauthn::ParseError};
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(super) struct Error {
+    status: StatusCode,
+    title: String,
+    details: String,
+    retry_after: Option<u32>,
+    /// What only the operator is told.
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// `{"title", "details", "status"}`; a fault of ours has no details.
+#[derive(Serialize)]
+struct Body<'a> {
+    title: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a str>,
+    status: u16,
+}
+
+/// Seconds after which a client may try again.
+const RETRY_AFTER: u32 = 1;
+
+impl Error {
+    fn new(status: StatusCode, title: impl Into<String>, details: impl Into<String>) -> Self {
+        Self { status, title: title.into(), details: details.into(), retry_after: None, cause: None }
+    }
+
+    pub(super) fn internal(what: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let cause = Some(cause.into());
+        Self { cause, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", what) }
+    }
+
+    pub(super) fn panicked(what: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", what)
+    }
+
+    /// No such path, or no such method on it.
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not Found", "")
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "")
+    }
+
+    pub(super) fn tenant_id_malformed() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "tenant_id must be a valid uuid4", "")
+    }
+
+    pub(super) fn tenant_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "tenant not found", "")
+    }
+
+    /// No API key, one of the wrong form, or one that opens nothing: all alike.
+    pub(super) fn api_key_invalid() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "The api key is invalid", "api keys needs to be an apiKey Header and 32 byte long")
+    }
+
+    /// A body that cannot be read as what it should be.
+    pub(super) fn unprocessable(details: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unable to process request", details)
+    }
+
+    /// Members that are missing or impossible, joined with ` and `.
+    pub(super) fn invalid(faults: &[String]) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unable to validate request", faults.join(" and "))
+    }
+
+    pub(super) fn body_too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large", format!("a request body has at most {limit} bytes"))
+    }
+
+    pub(super) fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Request Timeout", "the request body did not arrive in time")
+    }
+
+    pub(super) fn credential_unreadable(error: &ParseError) -> Self {
+        let (details, why) = match error {
+            ParseError::Credential(why) => ("Parse error for Registration", why),
+            ParseError::Response(why) => ("Error parsing attestation response", why),
+        };
+        Self::new(StatusCode::BAD_REQUEST, "unable to parse credential creation response", format!("{details}: {why}"))
+    }
+
+    /// What a service said while a registration was finalized.
+    pub(super) fn registration(error: services::Error) -> Self {
+        use services::Error as E;
+        let refused = |details: String| Self::new(StatusCode::BAD_REQUEST, "failed to validate attestation", details);
+        match error {
+            E::UnknownChallenge => Self::new(StatusCode::BAD_REQUEST, "received challenge does not match with any stored one", ""),
+            E::UserNotFound => Self::new(StatusCode::NOT_FOUND, "user not found", ""),
+            E::CeremonyExpired | E::CredentialExists => refused(error.to_string()),
+            E::CredentialRefused(refusal) if refusal.is_user_verification_missing() => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, USER_VERIFICATION_MISSING, refusal.to_string())
+            }
+            E::CredentialRefused(refusal) => refused(refusal.to_string()),
+            other => other.into(),
+        }
+    }
+}
+
+/// The contract's title, word for word, newline included.
+const USER_VERIFICATION_MISSING: &str = "failed to validate attestation: Error validating the authenticator response: User verification \
+                                         required but flag not set by authenticator\n";
+
+/// Faults that have nothing to do with what was asked.
+impl From<services::Error> for Error {
+    fn from(error: services::Error) -> Self {
+        use services::Error as E;
+        match error {
+            E::TenantNotFound(_) => Self::tenant_not_found(),
+            E::Busy | E::Unavailable(..) | E::NoActiveKey(_) | E::KeyMissing(_) => {
+                let details = match &error {
+                    E::KeyMissing(kid) => format!("the signing key {kid} is not available; nothing was changed, try again"),
+                    other => format!("{other}; nothing was changed, try again"),
+                };
+                let busy = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", details);
+                Self { retry_after: Some(RETRY_AFTER), cause: Some(error.into()), ..busy }
+            }
+            E::OutcomeUnknown => {
+                let details = "the database was lost while it committed: the request may have succeeded";
+                Self { cause: Some(error.into()), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Outcome Unknown", details) }
+            }
+            E::Conflict(what) => Self::new(StatusCode::CONFLICT, what, ""),
+            other => Self::internal("an operation failed", other),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status.as_u16(), self.title.trim_end())?;
+        if !self.details.is_empty() {
+            write!(f, ": {}", self.details)?;
+        }
+        let mut cause = self.cause.as_deref().map(|c| c as &dyn std::error::Error);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        // The one place where a failure is logged: here it is answered. The request's span has its id and tenant.
+        if self.status.is_server_error() {
+            tracing::error!(status = self.status.as_u16(), "{self}");
+        } else {
+            tracing::info!(status = self.status.as_u16(), "{self}");
+        }
+        let ours = self.status == StatusCode::INTERNAL_SERVER_ERROR;
+        let body = Body { title: &self.title, details: (!ours).then_some(self.details.as_str()), status: self.status.as_u16() };
+        let json = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = json::respond(self.status, &json);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+/// 204.
+pub(super) fn no_content(headers: HeaderMap) -> Response {
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// 304 (RFC 9110 section 15.4.5).
+pub(super) fn not_modified(headers: HeaderMap) -> Response {
+    (StatusCode::NOT_MODIFIED, headers).into_response()
+}
+
+/// A page that tells a person or a load balancer that the service is not well.
+pub(super) fn unhealthy(response: impl IntoResponse) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, response).into_response()
+}
+
+/// The contract's answer when the status page finds the database gone.
+pub(super) fn failed(response: impl IntoResponse) -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, response).into_response()
+}

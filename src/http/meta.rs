@@ -1,0 +1,117 @@
+//! Who asks: request id, source address, user agent. And what came of it: one line in the log, two numbers in the metrics.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use hyper::{HeaderMap, header, header::HeaderValue};
+use tracing::Instrument;
+
+use super::AppState;
+use crate::domain::{Cidr, RequestMeta};
+
+/// The other end of the connection; put into each request by the server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// The networks whose `X-Forwarded-For` is believed. Nobody else's is: a source address in the audit trail is worth nothing otherwise.
+#[derive(Debug, Default)]
+pub struct TrustedProxies(Vec<Cidr>);
+
+impl TrustedProxies {
+    /// Trusts the hosts of `networks`.
+    pub fn new(networks: Vec<Cidr>) -> Self {
+        Self(networks)
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+
+    /// The client's address: the last hop that no trusted proxy vouches for.
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+        for hop in forwarded.collect::<Vec<_>>().into_iter().rev() {
+            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+            if !self.trusts(client) {
+                break;
+            }
+            client = hop.to_canonical();
+        }
+        client
+    }
+}
+
+/// Gives the request its [`RequestMeta`] and its span, and the answer its `X-Request-Id`.
+pub(super) async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let (id, meta) = who_asks(&state, &request);
+    let span = tracing::info_span!("request", request_id = meta.request_id, source = meta.source_ip, path = request.uri().path());
+    request.extensions_mut().insert(meta);
+    let mut response = next.run(request).instrument(span).await;
+    if let Some(id) = id {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
+fn who_asks(state: &AppState, request: &Request) -> (Option<HeaderValue>, RequestMeta) {
+    let sent = request.headers().get("x-request-id").filter(|v| !v.is_empty()).cloned();
+    let id = sent.or_else(|| HeaderValue::try_from(random_id(&*state.services.context.rng)).ok());
+    let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let peer = request.extensions().get::<Peer>().map(|p| p.0.ip());
+    let source = peer.map(|peer| state.trusted_proxies.client(peer, request.headers()).to_string()).unwrap_or_default();
+    let meta = RequestMeta::new(&text(id.as_ref()), &source, &text(request.headers().get(header::USER_AGENT)));
+    (id, meta)
+}
+
+/// 32 random letters and digits.
+fn random_id(rng: &dyn crate::domain::Rng) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AZ";
+    rng.bytes::<32>().iter().map(|b| char::from(ALPHABET[usize::from(b & 63)])).collect()
+}
+
+/// Logs and counts each answer, by route template rather than by path.
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
+    tracing::info!(%method, route, status, elapsed_us = elapsed.as_micros(), "{method} {route} {status}");
+    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
+    metrics::counter!("http_requests_total", &labels).increment(1);
+    metrics::histogram!("http_request_seconds", &labels).record(elapsed.as_secs_f64());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(trusted: &[&str], peer: &str, forwarded: &[&'static str]) -> String {
+        let networks = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_static(value));
+        }
+        TrustedProxies::new(networks).client(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        assert_eq!(client(&[], "192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(client(&["192.0.2.0/24"], "192.0.2.1", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client(&["192.0.2.0/24"], "192.0.2.1", &["203.0.113.9, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client(&["192.0.2.0/24"], "192.0.2.1", &["203.0.113.9", "192.0.2.77"]), "203.0.113.9");
+        assert_eq!(client(&["192.0.2.0/24"], "::ffff:192.0.2.1", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client(&["192.0.2.0/25"], "192.0.2.200", &["198.51.100.7"]), "192.0.2.200");
+        assert_eq!(client(&["0.0.0.0/0"], "192.0.2.1", &["unknown"]), "192.0.2.1");
+    }
+}

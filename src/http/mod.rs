@@ -1,0 +1,73 @@
+//! Both listeners: the contract's public API, and the operator's side. A handler translates, a service decides.
+
+mod admin;
+mod body;
+mod cors;
+mod dev;
+mod error;
+mod extract;
+mod json;
+mod meta;
+mod public;
+mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::error::Error;
+pub use self::{
+    admin::Metrics,
+    dev::DevTenant,
+    meta::TrustedProxies,
+    server::{Limits, Server},
+};
+use crate::services::Services;
+
+/// What every handler can reach.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    /// The use cases.
+    pub services: Services,
+    /// The most bytes a request body may have.
+    pub body_limit: usize,
+    /// How long a request body may take to arrive.
+    pub body_timeout: Duration,
+    /// Whose word on the source address counts.
+    pub trusted_proxies: Arc<TrustedProxies>,
+    /// Where the admin listener reads the metrics.
+    pub metrics: Metrics,
+    /// The demo tenant, in dev mode alone.
+    pub dev: Option<Arc<DevTenant>>,
+}
+
+/// The public listener's routes.
+pub fn public_router(state: AppState) -> Router {
+    finish(public::router(&state), state)
+}
+
+/// The admin listener's routes.
+pub fn admin_router(state: AppState) -> Router {
+    finish(admin::router(), state)
+}
+
+/// Around every route of both: who asks is found out first, and a panic is answered like any other fault of ours.
+fn finish(router: Router<AppState>, state: AppState) -> Router {
+    router
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(meta::observe))
+        .layer(from_fn_with_state(state.clone(), meta::identify))
+        .with_state(state)
+}
+
+/// The panic's text goes to the log alone: it may quote what it choked on.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
+fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::panicked(&format!("a handler panicked: {}", text.unwrap_or("no text"))).into_response()
+}

@@ -1,0 +1,72 @@
+//! API keys: made, listed, revoked, and checked at every call of an application's backend.
+
+use super::{Context, Error};
+use crate::{
+    domain::{ApiKey, ApiKeyId, ApiKeyRecord, AuditEvent, AuditEventId, AuditEventType, RequestMeta, TenantId},
+    storage,
+};
+
+/// The use cases of API keys.
+#[derive(Clone, Debug)]
+pub struct ApiKeys {
+    context: Context,
+}
+
+impl ApiKeys {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Whether `key` opens `tenant`.
+    pub async fn authenticate(&self, tenant: TenantId, key: &ApiKey) -> Result<bool, Error> {
+        Ok(self.context.store.find_api_key(tenant, &key.hash()).await?.is_some())
+    }
+
+    /// Makes a key named `name` for `tenant`. The key itself is never to be had again.
+    ///
+    /// # Errors
+    /// [`Error::TenantNotFound`]; [`Error::Conflict`] when the tenant has a key of that name.
+    pub async fn create(&self, tenant: TenantId, name: &str) -> Result<(ApiKeyRecord, ApiKey), Error> {
+        self.context.store.tenant(tenant).await?.ok_or(Error::TenantNotFound(tenant))?;
+        let (record, key) = new_key(&self.context, tenant, name);
+        let event = event(&self.context, tenant, AuditEventType::ApiKeyCreated);
+        match self.context.store.add_api_key(&record, &key.hash(), &event).await {
+            Err(storage::Error::Conflict) => Err(Error::Conflict(format!("tenant {tenant} already has an API key named {name}"))),
+            other => Ok(other.map(|()| (record, key))?),
+        }
+    }
+
+    /// The keys of `tenant`, revoked ones included, without their secrets.
+    pub async fn list(&self, tenant: TenantId) -> Result<Vec<ApiKeyRecord>, Error> {
+        self.context.store.tenant(tenant).await?.ok_or(Error::TenantNotFound(tenant))?;
+        Ok(self.context.store.api_keys(tenant).await?)
+    }
+
+    /// Revokes a key at once and for good; `false` when there is no such key, or it was revoked before.
+    pub async fn revoke(&self, tenant: TenantId, id: ApiKeyId) -> Result<bool, Error> {
+        let event = event(&self.context, tenant, AuditEventType::ApiKeyRevoked);
+        Ok(self.context.store.revoke_api_key(tenant, id, event.created_at, &event).await?)
+    }
+}
+
+/// A fresh key and the row that stands for it.
+pub(super) fn new_key(context: &Context, tenant: TenantId, name: &str) -> (ApiKeyRecord, ApiKey) {
+    let key = ApiKey::random(&*context.rng);
+    let id = ApiKeyId::random(&*context.rng);
+    (ApiKeyRecord { id, tenant_id: tenant, name: name.to_owned(), created_at: context.clock.now(), revoked_at: None }, key)
+}
+
+/// An event that an operator caused at the command line.
+pub(super) fn event(context: &Context, tenant: TenantId, event_type: AuditEventType) -> AuditEvent {
+    AuditEvent {
+        id: AuditEventId::random(&*context.rng),
+        tenant_id: tenant,
+        event_type,
+        error: None,
+        meta: RequestMeta::default(),
+        actor_user_id: None,
+        credential_id: None,
+        transaction_id: None,
+        created_at: context.clock.now(),
+    }
+}

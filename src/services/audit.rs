@@ -1,0 +1,111 @@
+//! The audit trail of refusals that anyone can cause.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::Context;
+use crate::domain::{AuditEvent, AuditEventId, AuditEventType, RequestMeta, TenantId, Timestamp, UserId};
+
+/// How many refusals of one tenant are recorded at once, and how fast the allowance grows back.
+const BURST: u32 = 100;
+const REFILL: Duration = Duration::from_millis(100);
+
+/// Writes down refusals, each on a connection of its own.
+///
+/// Requests that prove nothing (an unknown challenge) are sampled above a rate, so that an attacker cannot fill the database; the next
+/// recorded event says how many were left out.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    context: Context,
+    allowances: Arc<Mutex<HashMap<TenantId, Allowance>>>,
+}
+
+#[derive(Debug)]
+struct Allowance {
+    left: u32,
+    refilled_at: Timestamp,
+    suppressed: u64,
+}
+
+impl Allowance {
+    /// Takes one from the allowance: `Some(n)` when there was one, with the number left out since the last; `None` when there was none.
+    fn take(&mut self, now: Timestamp) -> Option<u64> {
+        let refills = u32::try_from(now.since(self.refilled_at).as_millis() / REFILL.as_millis()).unwrap_or(u32::MAX);
+        if refills > 0 {
+            self.left = self.left.saturating_add(refills).min(BURST);
+            self.refilled_at = now;
+        }
+        if self.left == 0 {
+            self.suppressed += 1;
+            return None;
+        }
+        self.left -= 1;
+        Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+impl Audit {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context, allowances: Arc::default() }
+    }
+
+    /// An event of now.
+    pub(super) fn event(&self, tenant: TenantId, event_type: AuditEventType, meta: &RequestMeta, user: Option<&UserId>) -> AuditEvent {
+        AuditEvent {
+            id: AuditEventId::random(&*self.context.rng),
+            tenant_id: tenant,
+            event_type,
+            error: None,
+            meta: meta.clone(),
+            actor_user_id: user.cloned(),
+            credential_id: None,
+            transaction_id: None,
+            created_at: self.context.clock.now(),
+        }
+    }
+
+    /// Records a refusal that anyone can cause, unless there were too many. A database that cannot take it is logged, not reported: the
+    /// caller has a refusal to answer.
+    pub(super) async fn sampled(&self, mut event: AuditEvent) {
+        let Some(suppressed) = self.admit(event.tenant_id) else { return };
+        if suppressed > 0 {
+            event.error = Some(format!("{} ({suppressed} refusals before this one were not recorded)", event.error.unwrap_or_default()));
+        }
+        if let Err(error) = self.context.store.append_audit(&event).await {
+            tracing::error!(tenant = %event.tenant_id, %error, "an audit event of tenant {} was not recorded", event.tenant_id);
+        }
+    }
+
+    fn admit(&self, tenant: TenantId) -> Option<u64> {
+        let now = self.context.clock.now();
+        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        allowances.entry(tenant).or_insert(Allowance { left: BURST, refilled_at: now, suppressed: 0 }).take(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowance_runs_out_says_so_and_grows_back() {
+        let start = Timestamp::from_millis(1_000_000);
+        let mut allowance = Allowance { left: BURST, refilled_at: start, suppressed: 0 };
+        assert!((0..BURST).all(|_| allowance.take(start) == Some(0)));
+        assert!((0..5).all(|_| allowance.take(start).is_none()));
+        assert_eq!(allowance.take(start + REFILL), Some(5));
+        assert_eq!(allowance.take(start + REFILL), None);
+        assert_eq!(allowance.take(start + Duration::from_hours(1)), Some(1));
+        assert_eq!(allowance.left, BURST - 1);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_refills_nothing() {
+        let start = Timestamp::from_millis(1_000_000);
+        let mut allowance = Allowance { left: 0, refilled_at: start, suppressed: 0 };
+        assert_eq!(allowance.take(Timestamp::from_millis(0)), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! The use cases, one file each. A service decides; what it decides is done by `storage`, `hsm` and `webauthn`.
+
+mod api_keys;
+mod audit;
+mod registration;
+mod tenants;
+mod token;
+
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::{
+    domain::{Clock, KeyId, Rng, TenantId},
+    hsm::{self, Signer},
+    storage::{self, Store},
+    webauthn::RegistrationError,
+};
+
+pub use api_keys::ApiKeys;
+pub use audit::Audit;
+pub use registration::{Initialize, Registration};
+pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
+pub use token::{JwtToken, PublishedKeys, Tokens};
+
+/// Everything a use case works with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The database.
+    pub store: Store,
+    /// The way to the HSM.
+    pub signer: Signer,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: Arc<dyn Rng>,
+    /// Where the public listener is reached from outside; the `iss` of tokens begins with it.
+    pub public_url: Arc<Url>,
+}
+
+/// The use cases, wired.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Making passkeys.
+    pub registration: Registration,
+    /// Making tenants.
+    pub tenants: Tenants,
+    /// API keys.
+    pub api_keys: ApiKeys,
+    /// Tokens and the keys that verify them.
+    pub tokens: Tokens,
+    /// Shared parts, for health checks and housekeeping.
+    pub context: Context,
+}
+
+impl Services {
+    /// Wires the use cases to `context`.
+    pub fn new(context: Context) -> Self {
+        let tokens = Tokens::new(context.clone());
+        let audit = Audit::new(context.clone());
+        Self {
+            registration: Registration::new(context.clone(), tokens.clone(), audit),
+            tenants: Tenants::new(context.clone()),
+            api_keys: ApiKeys::new(context.clone()),
+            tokens,
+            context,
+        }
+    }
+}
+
+/// Why a use case did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The HSM has all the work it can do in time. Nothing was consumed; the same request can be sent again.
+    #[error("the HSM is busy")]
+    Busy,
+    /// The HSM or the database is out of reach. Nothing was consumed; the same request can be sent again.
+    #[error("{0} is not available")]
+    Unavailable(&'static str, #[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The database went away while it was committing, and cannot be asked what became of it.
+    #[error("the outcome is unknown: the database was lost while it committed")]
+    OutcomeUnknown,
+    /// There is no such tenant.
+    #[error("there is no tenant {0}")]
+    TenantNotFound(TenantId),
+    /// The tenant has no key that may sign.
+    #[error("tenant {0} has no active signing key")]
+    NoActiveKey(TenantId),
+    /// The token does not hold the tenant's key. Nothing is made anew by itself.
+    #[error("the token does not hold signing key {0}")]
+    KeyMissing(KeyId),
+    /// No ceremony has this challenge: never begun, already used, or another tenant's or operation's.
+    #[error("received challenge does not match with any stored one")]
+    UnknownChallenge,
+    /// The ceremony's time is over.
+    #[error("Session has Expired")]
+    CeremonyExpired,
+    /// The ceremony's user is gone.
+    #[error("user not found")]
+    UserNotFound,
+    /// The credential was refused; its challenge is used up.
+    #[error(transparent)]
+    CredentialRefused(#[from] RegistrationError),
+    /// The tenant already has a credential of this id (WebAuthn L3 section 7.1 step 26); its challenge is used up.
+    #[error("the credential is already registered")]
+    CredentialExists,
+    /// A name that must be unique is taken.
+    #[error("{0}")]
+    Conflict(String),
+    /// A fault of ours.
+    #[error("{0}")]
+    Internal(String, #[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::Unavailable(_) => Self::Unavailable("the database", Some(error.into())),
+            storage::Error::OutcomeUnknown(_) => Self::OutcomeUnknown,
+            _ => Self::Internal("the database failed".to_owned(), Some(error.into())),
+        }
+    }
+}
+
+impl From<hsm::Error> for Error {
+    fn from(error: hsm::Error) -> Self {
+        match error {
+            hsm::Error::Busy => Self::Busy,
+            hsm::Error::KeyNotFound(kid) => Self::KeyMissing(kid),
+            hsm::Error::Unavailable
+            | hsm::Error::Deadline
+            | hsm::Error::PinRefused(_)
+            | hsm::Error::Configuration(_)
+            | hsm::Error::Device(_) => Self::Unavailable("the HSM", Some(error.into())),
+            _ => Self::Internal("the HSM failed".to_owned(), Some(error.into())),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Registration: a passkey is made, verified, stored, and vouched for with a token.
+
+mod flight;
+
+use self::flight::Flights;
+use super::{Audit, Context, Error, JwtToken, Tokens, token::TokenFacts};
+use crate::{
+    domain::{
+        AuditEvent, AuditEventType, Ceremony, Challenge, NewCredential, Operation, RequestMeta, SigningKey, Tenant, Timestamp, User, UserId,
+    },
+    failpoint,
+    hsm::Permit,
+    storage::{self, RegistrationCommit},
+    webauthn::{
+        self, CreationOptions, CreationRequest, CredentialDescriptor, OFFERED_ALGORITHMS, RegistrationCredential, RegistrationPolicy,
+    },
+};
+
+/// Who a passkey is to be made for.
+#[derive(Debug)]
+pub struct Initialize {
+    /// The application's name for the user.
+    pub user_id: UserId,
+    /// What tells accounts apart for people.
+    pub username: String,
+    /// What people call the user; the username when blank.
+    pub display_name: Option<String>,
+    /// A URL.
+    pub icon: Option<String>,
+}
+
+/// How often a token is made again because its key ceased to be the active one in between.
+const KEY_CHANGES: usize = 3;
+
+/// The use cases of registration.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    context: Context,
+    tokens: Tokens,
+    audit: Audit,
+    flights: Flights,
+}
+
+impl Registration {
+    pub(super) fn new(context: Context, tokens: Tokens, audit: Audit) -> Self {
+        Self { context, tokens, audit, flights: Flights::default() }
+    }
+
+    /// Begins a ceremony: writes user, challenge and audit event in one transaction and returns the options for the browser.
+    pub async fn initialize(&self, tenant: &Tenant, request: Initialize, meta: &RequestMeta) -> Result<CreationOptions, Error> {
+        let now = self.context.clock.now();
+        let config = &tenant.config.webauthn;
+        let timeout = config.ceremony_timeout();
+        let user = user(tenant, request, now);
+        let ceremony = Ceremony {
+            tenant_id: tenant.id,
+            operation: Operation::Registration,
+            challenge: Challenge::random(&*self.context.rng),
+            user_id: user.user_id.clone(),
+            user_verification: config.user_verification,
+            created_at: now,
+            expires_at: now + timeout,
+        };
+        let exclude = if tenant.settings.exclude_credentials { self.descriptors(tenant, &user.user_id).await? } else { Vec::new() };
+        let event = self.audit.event(tenant.id, AuditEventType::RegistrationInitSucceeded, meta, Some(&user.user_id));
+        self.context.store.begin_registration(&user, &ceremony, &event).await?;
+        Ok(webauthn::creation_options(&CreationRequest {
+            rp_id: &config.relying_party.id,
+            rp_name: &config.relying_party.display_name,
+            user_id: &user.user_id,
+            user_name: &user.name,
+            display_name: &user.display_name,
+            icon: user.icon.as_deref(),
+            challenge: &ceremony.challenge,
+            timeout,
+            exclude,
+            attachment: config.attachment,
+            resident_key: config.resident_key_requirement,
+            user_verification: config.user_verification,
+            hints: &tenant.settings.hints,
+            attestation: config.attestation_preference,
+            cred_props: tenant.settings.cred_props,
+        }))
+    }
+
+    /// Ends a ceremony: verifies the credential, stores it, and returns the token that vouches for it.
+    ///
+    /// 1. Equal requests take turns. 2. The ceremony is read by its challenge and its time judged. 3. Room to sign is asked for before the
+    ///    verification work. 4. The credential is verified; a refusal uses the challenge up. 5. The token is signed with the tenant's
+    ///    active key. 6. One transaction uses the challenge up, stores the credential and its audit event. 7. The token is released.
+    ///
+    /// Signed before the commit, released after it: no token ever leaves for a credential that was not stored, and no transaction is open
+    /// while the HSM works. Whatever fails on our side before the commit consumes nothing.
+    pub async fn finalize(&self, tenant: &Tenant, credential: &RegistrationCredential, meta: &RequestMeta) -> Result<JwtToken, Error> {
+        let challenge = credential.challenge();
+        let _turn = self.flights.enter(tenant.id, challenge.clone()).await;
+        let ceremony = self.ceremony(tenant, &challenge, meta).await?;
+        failpoint::hit("finalize.ceremony_read");
+
+        let permit = self.context.signer.reserve()?;
+        let registration = match webauthn::verify_registration(credential, &policy(tenant, &ceremony, self.context.clock.now())) {
+            Ok(registration) => registration,
+            Err(refusal) => return Err(self.refuse(&ceremony, refusal.into(), meta).await?),
+        };
+        failpoint::hit("finalize.verified");
+
+        let new = NewCredential {
+            tenant_id: tenant.id,
+            id: registration.credential_id,
+            user_id: ceremony.user_id.clone(),
+            name: None,
+            public_key: registration.public_key,
+            attestation_type: registration.attestation_type,
+            attestation_trust: registration.attestation_trust,
+            aaguid: registration.aaguid,
+            sign_count: registration.sign_count,
+            transports: credential.transports().to_vec(),
+            backup: registration.backup,
+            user_verified: registration.user_verified,
+            is_mfa: false,
+            created_at: self.context.clock.now(),
+        };
+        self.store_and_vouch(tenant, &ceremony, new, permit, meta).await
+    }
+
+    /// Steps 5 to 7 of [`Self::finalize`]; 5 and 6 again when the key was retired in between.
+    async fn store_and_vouch(
+        &self,
+        tenant: &Tenant,
+        ceremony: &Ceremony,
+        new: NewCredential,
+        permit: Permit,
+        meta: &RequestMeta,
+    ) -> Result<JwtToken, Error> {
+        let mut event = self.audit.event(tenant.id, AuditEventType::RegistrationFinalSucceeded, meta, Some(&ceremony.user_id));
+        event.credential_id = Some(new.id.clone());
+        let mut permit = Some(permit);
+        for _ in 0..KEY_CHANGES {
+            let key = self.active_key(tenant).await?;
+            let room = match permit.take() {
+                Some(room) => room,
+                None => self.context.signer.reserve()?,
+            };
+            let facts = TokenFacts {
+                tenant,
+                user: &ceremony.user_id,
+                credential: &new.id,
+                operation: ceremony.operation,
+                event: event.id,
+                now: self.context.clock.now(),
+            };
+            let token = self.tokens.issue(room, &key, &facts).await?;
+            failpoint::hit("finalize.signed");
+            match self.commit(ceremony, &new, &key, &event).await? {
+                RegistrationCommit::Committed => {
+                    failpoint::hit("finalize.committed");
+                    return Ok(token);
+                }
+                RegistrationCommit::CeremonyGone => return Err(Error::UnknownChallenge),
+                RegistrationCommit::CredentialExists => return Err(self.refuse(ceremony, Error::CredentialExists, meta).await?),
+                RegistrationCommit::KeyNotActive => {}
+            }
+        }
+        Err(Error::Unavailable("the tenant's signing key", None))
+    }
+
+    /// The commit, and if its reply was lost, what became of it: the audit event is there exactly when the credential is.
+    async fn commit(
+        &self,
+        ceremony: &Ceremony,
+        new: &NewCredential,
+        key: &SigningKey,
+        event: &AuditEvent,
+    ) -> Result<RegistrationCommit, Error> {
+        let store = &self.context.store;
+        match store.commit_registration(ceremony, new, key.id, event).await {
+            Err(storage::Error::OutcomeUnknown(lost)) => match store.audit_event(event.tenant_id, event.id).await {
+                Ok(Some(_)) => Ok(RegistrationCommit::Committed),
+                Ok(None) => Err(Error::Unavailable("the database", Some(lost.into()))),
+                Err(_) => Err(Error::OutcomeUnknown),
+            },
+            other => Ok(other?),
+        }
+    }
+
+    /// The ceremony that `challenge` belongs to, in time and with its user. Refusals here consume nothing.
+    async fn ceremony(&self, tenant: &Tenant, challenge: &Challenge, meta: &RequestMeta) -> Result<Ceremony, Error> {
+        let found = self.context.store.ceremony(tenant.id, Operation::Registration, challenge).await?;
+        let refusal = match &found {
+            None => Error::UnknownChallenge,
+            Some(ceremony) if self.context.clock.now() >= ceremony.expires_at => Error::CeremonyExpired,
+            Some(ceremony) if self.context.store.user(tenant.id, &ceremony.user_id).await?.is_none() => Error::UserNotFound,
+            Some(_) => return found.ok_or(Error::UnknownChallenge),
+        };
+        let user = found.as_ref().map(|c| &c.user_id);
+        let mut event = self.audit.event(tenant.id, AuditEventType::RegistrationFinalFailed, meta, user);
+        event.error = Some(refusal.to_string());
+        self.audit.sampled(event).await;
+        Err(refusal)
+    }
+
+    /// Uses the challenge up and records why; gives the refusal back, or the error that kept it from being recorded.
+    async fn refuse(&self, ceremony: &Ceremony, refusal: Error, meta: &RequestMeta) -> Result<Error, Error> {
+        let mut event = self.audit.event(ceremony.tenant_id, AuditEventType::RegistrationFinalFailed, meta, Some(&ceremony.user_id));
+        event.error = Some(refusal.to_string().chars().take(1000).collect());
+        let was_there = self.context.store.refuse_ceremony(ceremony, &event).await?;
+        Ok(if was_there { refusal } else { Error::UnknownChallenge })
+    }
+
+    async fn active_key(&self, tenant: &Tenant) -> Result<SigningKey, Error> {
+        self.context.store.active_signing_key(tenant.id).await?.ok_or(Error::NoActiveKey(tenant.id))
+    }
+
+    async fn descriptors(&self, tenant: &Tenant, user: &UserId) -> Result<Vec<CredentialDescriptor>, Error> {
+        let credentials = self.context.store.user_credentials(tenant.id, user, false).await?;
+        Ok(credentials.into_iter().map(|c| CredentialDescriptor { id: c.data.id, transports: c.data.transports }).collect())
+    }
+}
+
+/// The user as the application describes it now. Descriptions are replaced at each beginning, as in the contract.
+fn user(tenant: &Tenant, request: Initialize, now: Timestamp) -> User {
+    let display_name = request.display_name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| request.username.clone());
+    User {
+        tenant_id: tenant.id,
+        user_id: request.user_id,
+        name: request.username,
+        display_name,
+        icon: request.icon,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn policy<'a>(tenant: &'a Tenant, ceremony: &'a Ceremony, now: Timestamp) -> RegistrationPolicy<'a> {
+    let relying_party = &tenant.config.webauthn.relying_party;
+    RegistrationPolicy {
+        rp_id: &relying_party.id,
+        origins: &relying_party.origins,
+        challenge: &ceremony.challenge,
+        user_verification: ceremony.user_verification,
+        algorithms: &OFFERED_ALGORITHMS,
+        allow_cross_origin: tenant.settings.allow_cross_origin,
+        top_origins: &tenant.settings.top_origins,
+        allow_u2f_aaguid: tenant.settings.allow_u2f_aaguid,
+        trust_anchors: &[],
+        now,
+    }
+}

@@ -1,0 +1,158 @@
+//! Tenants: made with their first signing key, so that there is never one that cannot sign.
+
+use super::{
+    Context, Error,
+    api_keys::{event, new_key},
+};
+use crate::{
+    domain::{ApiKey, ApiKeyRecord, AuditEventType, KeyId, KeyState, SigningKey, Tenant, TenantConfig, TenantId, TenantSettings},
+    failpoint,
+    hsm::GenerateRequest,
+};
+
+/// A tenant to be.
+#[derive(Debug)]
+pub struct NewTenant {
+    /// A name for people.
+    pub display_name: String,
+    /// The contract's configuration.
+    pub config: TenantConfig,
+    /// What it chooses besides; its algorithm is its first key's.
+    pub settings: TenantSettings,
+}
+
+/// A change of what a tenant has chosen.
+#[derive(Debug)]
+pub struct UpdateTenant {
+    /// A new name, if any.
+    pub display_name: Option<String>,
+    /// The whole new configuration.
+    pub config: TenantConfig,
+    /// The whole new settings, if any.
+    pub settings: Option<TenantSettings>,
+}
+
+/// A tenant just made.
+#[derive(Debug)]
+pub struct CreatedTenant {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its active signing key.
+    pub key: SigningKey,
+    /// Its first API key, if one was asked for.
+    pub api_key: Option<(ApiKeyRecord, ApiKey)>,
+}
+
+/// The use cases of tenants.
+#[derive(Clone, Debug)]
+pub struct Tenants {
+    context: Context,
+}
+
+impl Tenants {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Makes a tenant, its first signing key and, if `api_key_name` is given, its first API key.
+    ///
+    /// 1. The intent is written down: the tenant, invisible still, and a `pending` key with the UUID that the token will know it by.
+    /// 2. The key pair is generated on the token under that UUID, read back, tried, and its evidence signed.
+    /// 3. Key, API key and tenant become real in one transaction. Nobody has cached a JWKS of this tenant: its first key is born active.
+    ///
+    /// Whatever dies in between, [`Tenants::incomplete`] names what is left and [`Tenants::resume`] finishes it.
+    pub async fn create(&self, new: NewTenant, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
+        let now = self.context.clock.now();
+        let rng = &*self.context.rng;
+        let tenant = Tenant {
+            id: TenantId::random(rng),
+            display_name: new.display_name,
+            config: new.config,
+            settings: new.settings,
+            created_at: now,
+        };
+        let key = SigningKey {
+            id: KeyId::random(rng),
+            tenant_id: tenant.id,
+            algorithm: tenant.settings.algorithm,
+            rsa_bits: tenant.settings.key_bits(),
+            state: KeyState::Pending,
+            public_key: None,
+            cka_id: None,
+            token_serial: None,
+            evidence: None,
+            created_at: now,
+            published_at: None,
+            activated_at: None,
+            deactivated_at: None,
+            private_destroyed_at: None,
+        };
+        self.context.store.begin_tenant(&tenant, &key).await?;
+        failpoint::hit("tenant.intent_written");
+        self.finish(tenant, key, api_key_name).await
+    }
+
+    /// Finishes a tenant whose making was cut short: the key that its intent names is taken over if the token has it, made if not.
+    ///
+    /// # Errors
+    /// [`Error::TenantNotFound`] when there is no such tenant, or it was finished before.
+    pub async fn resume(&self, id: TenantId, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
+        let found = self.incomplete().await?.into_iter().find(|(tenant, _)| tenant.id == id);
+        let (tenant, key) = found.ok_or(Error::TenantNotFound(id))?;
+        self.finish(tenant, key, api_key_name).await
+    }
+
+    /// The tenants whose making was cut short, each with the key that was meant for it.
+    pub async fn incomplete(&self) -> Result<Vec<(Tenant, SigningKey)>, Error> {
+        Ok(self.context.store.incomplete_tenants().await?)
+    }
+
+    /// A tenant.
+    pub async fn get(&self, id: TenantId) -> Result<Tenant, Error> {
+        self.context.store.tenant(id).await?.ok_or(Error::TenantNotFound(id))
+    }
+
+    /// All tenants.
+    pub async fn list(&self) -> Result<Vec<Tenant>, Error> {
+        Ok(self.context.store.tenants().await?)
+    }
+
+    /// Replaces a tenant's configuration, and its name and settings where given. A change of algorithm is the next key's: the keys that
+    /// are there stay what they are.
+    pub async fn update(&self, id: TenantId, change: UpdateTenant) -> Result<(), Error> {
+        let event = event(&self.context, id, AuditEventType::TenantConfigChanged);
+        let (name, settings) = (change.display_name.as_deref(), change.settings.as_ref());
+        let updated = self.context.store.update_tenant(id, name, &change.config, settings, &event).await?;
+        if updated { Ok(()) } else { Err(Error::TenantNotFound(id)) }
+    }
+
+    async fn finish(&self, tenant: Tenant, intent: SigningKey, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
+        let request =
+            GenerateRequest { kid: intent.id, algorithm: intent.algorithm, rsa_bits: intent.rsa_bits, now: self.context.clock.now() };
+        let made = self.context.signer.generate(&request).await?;
+        failpoint::hit("tenant.key_generated");
+        let now = self.context.clock.now();
+        let key = SigningKey {
+            state: KeyState::Active,
+            public_key: Some(made.public_key),
+            cka_id: Some(made.cka_id),
+            token_serial: Some(made.token_serial),
+            evidence: Some(made.evidence),
+            published_at: Some(now),
+            activated_at: Some(now),
+            ..intent
+        };
+        let api_key = api_key_name.map(|name| new_key(&self.context, tenant.id, name));
+        let hashed = api_key.as_ref().map(|(record, secret)| (record, secret.hash()));
+        let mut events = vec![
+            event(&self.context, tenant.id, AuditEventType::TenantCreated),
+            event(&self.context, tenant.id, AuditEventType::SigningKeyGenerated),
+        ];
+        if api_key.is_some() {
+            events.push(event(&self.context, tenant.id, AuditEventType::ApiKeyCreated));
+        }
+        let completed = self.context.store.complete_tenant(tenant.id, &key, hashed.as_ref().map(|(r, h)| (*r, h)), &events).await?;
+        failpoint::hit("tenant.completed");
+        if completed { Ok(CreatedTenant { tenant, key, api_key }) } else { Err(Error::TenantNotFound(tenant.id)) }
+    }
+}

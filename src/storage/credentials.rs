@@ -1,0 +1,120 @@
+//! Stored credentials.
+
+use sqlx::types::Uuid;
+
+use super::{
+    Error, Store,
+    conn::Conn,
+    rows::{OrCorrupt, from_json, text, to_json},
+};
+use crate::domain::{Aaguid, BackupFlags, Credential, CredentialId, NewCredential, TenantId, Timestamp, UserId};
+
+pub(super) const TABLE: &str = "credentials";
+
+struct CredentialRow {
+    tenant_id: Uuid,
+    id: Vec<u8>,
+    user_id: String,
+    name: Option<String>,
+    public_key: Vec<u8>,
+    attestation_type: String,
+    attestation_trust: String,
+    aaguid: Uuid,
+    sign_count: i64,
+    transports: String,
+    backup_eligible: bool,
+    backup_state: bool,
+    user_verified: bool,
+    is_mfa: bool,
+    created_at: i64,
+    last_used_at: Option<i64>,
+}
+
+macro_rules! select_credentials {
+    ($conn:expr, $fetch:ident, $rest:literal $(, $arg:expr)*) => {
+        query!(
+            $conn, $fetch, CredentialRow,
+            r#"SELECT tenant_id AS "tenant_id: Uuid", id, user_id, name, public_key, attestation_type, attestation_trust,
+                aaguid AS "aaguid: Uuid", sign_count, transports, backup_eligible AS "backup_eligible: bool",
+                backup_state AS "backup_state: bool", user_verified AS "user_verified: bool", is_mfa AS "is_mfa: bool",
+                created_at, last_used_at
+            FROM credentials "# + $rest $(, $arg)*
+        )
+    };
+}
+
+impl Store {
+    /// A credential of a tenant.
+    pub async fn credential(&self, tenant: TenantId, id: &CredentialId) -> Result<Option<Credential>, Error> {
+        let row =
+            select_credentials!(self.reader().await?, fetch_optional, "WHERE tenant_id = $1 AND id = $2", tenant.as_uuid(), id.as_bytes())?;
+        row.map(Credential::try_from).transpose()
+    }
+
+    /// A user's credentials of one kind (passkeys, or second factors), the oldest first.
+    pub async fn user_credentials(&self, tenant: TenantId, user: &UserId, is_mfa: bool) -> Result<Vec<Credential>, Error> {
+        let rows = select_credentials!(
+            self.reader().await?,
+            fetch_all,
+            "WHERE tenant_id = $1 AND user_id = $2 AND is_mfa = $3 ORDER BY created_at, id",
+            tenant.as_uuid(),
+            user.as_str(),
+            is_mfa
+        )?;
+        rows.into_iter().map(Credential::try_from).collect()
+    }
+}
+
+/// Adds a credential within a unit of work: its registration is its first use. `false` when the tenant has one with this id.
+pub(super) async fn insert(tx: &mut Conn<'_>, c: &NewCredential) -> Result<bool, Error> {
+    let inserted = execute!(
+        tx,
+        "INSERT INTO credentials (tenant_id, id, user_id, name, public_key, attestation_type, attestation_trust, aaguid, sign_count,
+            transports, backup_eligible, backup_state, user_verified, is_mfa, created_at, last_used_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)
+        ON CONFLICT (tenant_id, id) DO NOTHING",
+        c.tenant_id.as_uuid(),
+        c.id.as_bytes(),
+        c.user_id.as_str(),
+        c.name.as_deref().map(text),
+        c.public_key.as_slice(),
+        text(&c.attestation_type),
+        c.attestation_trust.as_str(),
+        c.aaguid.as_uuid(),
+        i64::from(c.sign_count),
+        to_json(&c.transports, TABLE, &c.id)?,
+        c.backup.eligible,
+        c.backup.state,
+        c.user_verified,
+        c.is_mfa,
+        c.created_at.as_millis()
+    )?;
+    Ok(inserted == 1)
+}
+
+impl TryFrom<CredentialRow> for Credential {
+    type Error = Error;
+
+    fn try_from(row: CredentialRow) -> Result<Self, Error> {
+        let id = CredentialId::try_from(row.id.as_slice()).or_corrupt(TABLE, &format_args!("of tenant {}", row.tenant_id))?;
+        Ok(Self {
+            data: NewCredential {
+                tenant_id: TenantId::from_uuid(row.tenant_id),
+                user_id: row.user_id.parse().or_corrupt(TABLE, &id)?,
+                name: row.name,
+                public_key: row.public_key,
+                attestation_type: row.attestation_type,
+                attestation_trust: row.attestation_trust.parse().or_corrupt(TABLE, &id)?,
+                aaguid: Aaguid::from_uuid(row.aaguid),
+                sign_count: row.sign_count.try_into().or_corrupt(TABLE, &id)?,
+                transports: from_json(&row.transports, TABLE, &id)?,
+                backup: BackupFlags { eligible: row.backup_eligible, state: row.backup_state },
+                user_verified: row.user_verified,
+                is_mfa: row.is_mfa,
+                created_at: Timestamp::from_millis(row.created_at),
+                id,
+            },
+            last_used_at: row.last_used_at.map(Timestamp::from_millis),
+        })
+    }
+}

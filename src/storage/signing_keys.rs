@@ -1,0 +1,167 @@
+//! Signing keys: their public halves and their history.
+
+use sqlx::types::Uuid;
+
+use super::{
+    Error, Store,
+    conn::Conn,
+    rows::{OrCorrupt, corrupt},
+};
+use crate::domain::{KeyEvidence, KeyId, SigningKey, TenantId, Timestamp};
+
+pub(super) struct SigningKeyRow {
+    id: Uuid,
+    tenant_id: Uuid,
+    algorithm: String,
+    rsa_bits: Option<i64>,
+    state: String,
+    public_key: Option<Vec<u8>>,
+    cka_id: Option<Vec<u8>>,
+    token_serial: Option<String>,
+    evidence_record: Option<String>,
+    evidence_signature: Option<Vec<u8>>,
+    created_at: i64,
+    published_at: Option<i64>,
+    activated_at: Option<i64>,
+    deactivated_at: Option<i64>,
+    private_destroyed_at: Option<i64>,
+}
+
+macro_rules! select_signing_keys {
+    ($conn:expr, $fetch:ident, $rest:literal $(, $arg:expr)*) => {
+        query!(
+            $conn, $fetch, SigningKeyRow,
+            r#"SELECT id AS "id: Uuid", tenant_id AS "tenant_id: Uuid", algorithm, rsa_bits, state, public_key, cka_id, token_serial,
+                evidence_record, evidence_signature, created_at, published_at, activated_at, deactivated_at, private_destroyed_at
+            FROM signing_keys "# + $rest $(, $arg)*
+        )
+    };
+}
+
+impl Store {
+    /// The key that signs a tenant's tokens now.
+    pub async fn active_signing_key(&self, tenant: TenantId) -> Result<Option<SigningKey>, Error> {
+        let row =
+            select_signing_keys!(self.reader().await?, fetch_optional, "WHERE tenant_id = $1 AND state = 'active'", tenant.as_uuid())?;
+        row.map(SigningKey::try_from).transpose()
+    }
+
+    /// The keys of a tenant's JWKS ([`crate::domain::KeyState::in_jwks`]), the oldest first: always in the same order.
+    pub async fn published_signing_keys(&self, tenant: TenantId) -> Result<Vec<SigningKey>, Error> {
+        let rows = select_signing_keys!(
+            self.reader().await?,
+            fetch_all,
+            "WHERE tenant_id = $1 AND state IN ('published', 'active', 'suspended', 'retiring') ORDER BY created_at, id",
+            tenant.as_uuid()
+        )?;
+        rows.into_iter().map(SigningKey::try_from).collect()
+    }
+
+    /// Every key of every tenant, in whatever state, tenant by tenant, the oldest first.
+    pub async fn signing_keys(&self) -> Result<Vec<SigningKey>, Error> {
+        let rows = select_signing_keys!(self.reader().await?, fetch_all, "ORDER BY tenant_id, created_at, id")?;
+        rows.into_iter().map(SigningKey::try_from).collect()
+    }
+}
+
+/// The keys that wait to be generated for tenants that are not complete.
+pub(super) async fn of_incomplete_tenants(conn: &mut Conn<'_>) -> Result<Vec<SigningKey>, Error> {
+    let rows = select_signing_keys!(
+        conn,
+        fetch_all,
+        "WHERE state = 'pending' AND tenant_id IN (SELECT id FROM tenants WHERE state = 'creating') ORDER BY created_at, id"
+    )?;
+    rows.into_iter().map(SigningKey::try_from).collect()
+}
+
+/// Adds a key within a unit of work.
+pub(super) async fn insert(tx: &mut Conn<'_>, key: &SigningKey) -> Result<(), Error> {
+    execute!(
+        tx,
+        "INSERT INTO signing_keys (id, tenant_id, algorithm, rsa_bits, state, public_key, cka_id, token_serial, evidence_record,
+            evidence_signature, created_at, published_at, activated_at, deactivated_at, private_destroyed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        key.id.as_uuid(),
+        key.tenant_id.as_uuid(),
+        key.algorithm.as_str(),
+        key.rsa_bits.map(i64::from),
+        key.state.as_str(),
+        key.public_key.as_deref(),
+        key.cka_id.as_deref(),
+        key.token_serial.as_deref(),
+        key.evidence.as_ref().map(|e| e.record.as_str()),
+        key.evidence.as_ref().map(|e| e.signature.as_slice()),
+        key.created_at.as_millis(),
+        key.published_at.map(Timestamp::as_millis),
+        key.activated_at.map(Timestamp::as_millis),
+        key.deactivated_at.map(Timestamp::as_millis),
+        key.private_destroyed_at.map(Timestamp::as_millis)
+    )?;
+    Ok(())
+}
+
+/// Writes what became of a pending key, within a unit of work. `false` when it is not pending any more.
+pub(super) async fn settle_pending(tx: &mut Conn<'_>, key: &SigningKey) -> Result<bool, Error> {
+    let updated = execute!(
+        tx,
+        "UPDATE signing_keys SET state = $1, public_key = $2, cka_id = $3, token_serial = $4, evidence_record = $5,
+            evidence_signature = $6, published_at = $7, activated_at = $8
+        WHERE tenant_id = $9 AND id = $10 AND state = 'pending'",
+        key.state.as_str(),
+        key.public_key.as_deref(),
+        key.cka_id.as_deref(),
+        key.token_serial.as_deref(),
+        key.evidence.as_ref().map(|e| e.record.as_str()),
+        key.evidence.as_ref().map(|e| e.signature.as_slice()),
+        key.published_at.map(Timestamp::as_millis),
+        key.activated_at.map(Timestamp::as_millis),
+        key.tenant_id.as_uuid(),
+        key.id.as_uuid()
+    )?;
+    Ok(updated == 1)
+}
+
+/// Whether a key may sign its tenant's tokens, read within a unit of work.
+pub(super) async fn is_active(tx: &mut Conn<'_>, tenant: TenantId, key: KeyId) -> Result<bool, Error> {
+    struct Row {
+        found: bool,
+    }
+    let row = query!(
+        tx,
+        fetch_one,
+        Row,
+        r#"SELECT EXISTS (SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND id = $2 AND state = 'active') AS "found!: bool""#,
+        tenant.as_uuid(),
+        key.as_uuid()
+    )?;
+    Ok(row.found)
+}
+
+impl TryFrom<SigningKeyRow> for SigningKey {
+    type Error = Error;
+
+    fn try_from(row: SigningKeyRow) -> Result<Self, Error> {
+        const TABLE: &str = "signing_keys";
+        let evidence = match (row.evidence_record, row.evidence_signature) {
+            (Some(record), Some(signature)) => Some(KeyEvidence { record, signature }),
+            (None, None) => None,
+            _ => return Err(corrupt(TABLE, &row.id, "half of its evidence is missing")),
+        };
+        Ok(Self {
+            id: KeyId::from_uuid(row.id),
+            tenant_id: TenantId::from_uuid(row.tenant_id),
+            algorithm: row.algorithm.parse().or_corrupt(TABLE, &row.id)?,
+            rsa_bits: row.rsa_bits.map(u32::try_from).transpose().or_corrupt(TABLE, &row.id)?,
+            state: row.state.parse().or_corrupt(TABLE, &row.id)?,
+            public_key: row.public_key,
+            cka_id: row.cka_id,
+            token_serial: row.token_serial,
+            evidence,
+            created_at: Timestamp::from_millis(row.created_at),
+            published_at: row.published_at.map(Timestamp::from_millis),
+            activated_at: row.activated_at.map(Timestamp::from_millis),
+            deactivated_at: row.deactivated_at.map(Timestamp::from_millis),
+            private_destroyed_at: row.private_destroyed_at.map(Timestamp::from_millis),
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! Tenants, and how one comes to be: its row and its key's intent, then the key on the token, then both become active together.
+
+use sqlx::types::Uuid;
+
+use super::{
+    Error, Store, api_keys, audit,
+    conn::{Conn, Done, Pooled},
+    rows::{from_json, text, to_json},
+    signing_keys,
+};
+use crate::domain::{ApiKeyHash, ApiKeyRecord, AuditEvent, SigningKey, Tenant, TenantConfig, TenantId, TenantSettings, Timestamp};
+
+const TABLE: &str = "tenants";
+
+struct TenantRow {
+    id: Uuid,
+    display_name: String,
+    config: String,
+    settings: String,
+    created_at: i64,
+}
+
+impl Store {
+    /// Writes a tenant in the making and the key it is going to have (`pending`), before anything is asked of the token.
+    ///
+    /// [`Error::Conflict`] when either id is taken.
+    pub async fn begin_tenant(&self, tenant: &Tenant, key: &SigningKey) -> Result<(), Error> {
+        self.write("begin_tenant", (tenant.clone(), key.clone()), |tx, (tenant, key)| {
+            Box::pin(async move {
+                insert(tx, tenant).await?;
+                signing_keys::insert(tx, key).await?;
+                Ok(Done::Keep(()))
+            })
+        })
+        .await
+    }
+
+    /// Makes a tenant in the making, with its key, active: from here on it can be seen. `false` when it was not in the making, or its key
+    /// not pending, any more; then nothing is written.
+    pub async fn complete_tenant(
+        &self,
+        tenant: TenantId,
+        key: &SigningKey,
+        api_key: Option<(&ApiKeyRecord, &ApiKeyHash)>,
+        events: &[AuditEvent],
+    ) -> Result<bool, Error> {
+        let api_key = api_key.map(|(record, hash)| (record.clone(), hash.clone()));
+        self.write("complete_tenant", (tenant, key.clone(), api_key, events.to_vec()), |tx, (tenant, key, api_key, events)| {
+            Box::pin(async move {
+                if !activate(tx, *tenant).await? || key.tenant_id != *tenant || !signing_keys::settle_pending(tx, key).await? {
+                    return Ok(Done::Undo(false));
+                }
+                if let Some((record, hash)) = api_key {
+                    api_keys::insert(tx, record, hash).await?;
+                }
+                for event in events {
+                    audit::insert(tx, event).await?;
+                }
+                Ok(Done::Keep(true))
+            })
+        })
+        .await
+    }
+
+    /// A tenant, unless it is still in the making.
+    pub async fn tenant(&self, id: TenantId) -> Result<Option<Tenant>, Error> {
+        let row = query!(
+            self.reader().await?,
+            fetch_optional,
+            TenantRow,
+            r#"SELECT id AS "id: Uuid", display_name, config, settings, created_at FROM tenants WHERE id = $1 AND state = 'active'"#,
+            id.as_uuid()
+        )?;
+        row.map(Tenant::try_from).transpose()
+    }
+
+    /// Every tenant that is not in the making, the oldest first.
+    pub async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        in_state(&mut self.reader().await?, "active").await
+    }
+
+    /// Tenants in the making with the key that each is going to have: what a crash between the two halves leaves.
+    pub async fn incomplete_tenants(&self) -> Result<Vec<(Tenant, SigningKey)>, Error> {
+        let mut conn = self.reader().await?;
+        let mut keys = signing_keys::of_incomplete_tenants(&mut conn.borrow()).await?;
+        let tenants = in_state(&mut conn, "creating").await?;
+        let paired = tenants.into_iter().filter_map(|tenant| {
+            let at = keys.iter().position(|key| key.tenant_id == tenant.id)?;
+            Some((tenant, keys.swap_remove(at)))
+        });
+        Ok(paired.collect())
+    }
+
+    /// Replaces a tenant's configuration; its name and its settings too where they are given. `false`, and no event, when there is no such
+    /// tenant.
+    pub async fn update_tenant(
+        &self,
+        id: TenantId,
+        display_name: Option<&str>,
+        config: &TenantConfig,
+        settings: Option<&TenantSettings>,
+        event: &AuditEvent,
+    ) -> Result<bool, Error> {
+        let config = to_json(config, TABLE, &id)?;
+        let settings = settings.map(|settings| to_json(settings, TABLE, &id)).transpose()?;
+        let display_name = display_name.map(text);
+        self.write("tenant", (id, display_name, config, settings, event.clone()), |tx, (id, display_name, config, settings, event)| {
+            Box::pin(async move {
+                let updated = execute!(
+                    tx,
+                    "UPDATE tenants SET display_name = COALESCE($1, display_name), config = $2, settings = COALESCE($3, settings)
+                    WHERE id = $4 AND state = 'active'",
+                    display_name.as_deref(),
+                    config,
+                    settings.as_deref(),
+                    id.as_uuid()
+                )?;
+                if updated == 0 {
+                    return Ok(Done::Undo(false));
+                }
+                audit::insert(tx, event).await?;
+                Ok(Done::Keep(true))
+            })
+        })
+        .await
+    }
+}
+
+async fn in_state(conn: &mut Pooled, state: &str) -> Result<Vec<Tenant>, Error> {
+    let rows = query!(
+        conn,
+        fetch_all,
+        TenantRow,
+        r#"SELECT id AS "id: Uuid", display_name, config, settings, created_at FROM tenants WHERE state = $1 ORDER BY created_at, id"#,
+        state
+    )?;
+    rows.into_iter().map(Tenant::try_from).collect()
+}
+
+async fn insert(tx: &mut Conn<'_>, tenant: &Tenant) -> Result<(), Error> {
+    execute!(
+        tx,
+        "INSERT INTO tenants (id, display_name, state, config, settings, created_at) VALUES ($1, $2, 'creating', $3, $4, $5)",
+        tenant.id.as_uuid(),
+        text(&tenant.display_name),
+        to_json(&tenant.config, TABLE, &tenant.id)?,
+        to_json(&tenant.settings, TABLE, &tenant.id)?,
+        tenant.created_at.as_millis()
+    )?;
+    Ok(())
+}
+
+async fn activate(tx: &mut Conn<'_>, id: TenantId) -> Result<bool, Error> {
+    let updated = execute!(tx, "UPDATE tenants SET state = 'active' WHERE id = $1 AND state = 'creating'", id.as_uuid())?;
+    Ok(updated == 1)
+}
+
+impl TryFrom<TenantRow> for Tenant {
+    type Error = Error;
+
+    fn try_from(row: TenantRow) -> Result<Self, Error> {
+        Ok(Self {
+            id: TenantId::from_uuid(row.id),
+            display_name: row.display_name,
+            config: from_json(&row.config, TABLE, &row.id)?,
+            settings: from_json(&row.settings, TABLE, &row.id)?,
+            created_at: Timestamp::from_millis(row.created_at),
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! A software authenticator and the browser around it, with a knob for everything a hostile client could turn.
+//!
+//! [`Draft::new`] answers creation options as an honest client would. Change its fields to change what is signed; change what [`Draft::object`]
+//! or [`Draft::body`] return to spoil what is sent after it was signed.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use openssl::{rand::rand_bytes, sha::sha256};
+use serde_json::{Map, Value, json};
+
+use super::{
+    cbor::{Cbor, Entries},
+    certificates::{LeafSpec, Maker},
+    keys::{Algorithm, KeyPair},
+};
+
+/// The flags of authenticator data (WebAuthn L3 section 6.1).
+pub mod flag {
+    pub const UP: u8 = 0x01;
+    pub const UV: u8 = 0x04;
+    pub const BE: u8 = 0x08;
+    pub const BS: u8 = 0x10;
+    pub const AT: u8 = 0x40;
+    pub const ED: u8 = 0x80;
+}
+
+/// An attestation statement format, `packed` with and without certificates apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    None,
+    PackedSelf,
+    PackedX5c,
+    FidoU2f,
+}
+
+impl Format {
+    pub const ALL: [Self; 4] = [Self::None, Self::PackedSelf, Self::PackedX5c, Self::FidoU2f];
+
+    /// The `fmt` member.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::PackedSelf | Self::PackedX5c => "packed",
+            Self::FidoU2f => "fido-u2f",
+        }
+    }
+
+    /// Whether a key of this algorithm can be attested so: U2F knows P-256 alone.
+    pub fn takes(self, algorithm: Algorithm) -> bool {
+        self != Self::FidoU2f || algorithm == Algorithm::Es256
+    }
+}
+
+/// Our model's AAGUID.
+pub const AAGUID: [u8; 16] = *b"\x8e\x0f\x1a\x2b\x3c\x4d\x45\x5e\x96\x6f\x70\x81\x92\xa3\xb4\xc5";
+
+/// A registration in the making.
+pub struct Draft {
+    pub format: Format,
+    /// The credential's key pair.
+    pub key: KeyPair,
+    /// The members of client data, in order.
+    pub client_data: Map<String, Value>,
+    pub rp_id_hash: Vec<u8>,
+    pub flags: u8,
+    pub sign_count: u32,
+    pub aaguid: [u8; 16],
+    pub credential_id: Vec<u8>,
+    /// COSE_Key, which need not fit `key`.
+    pub public_key: Cbor,
+    /// Whatever follows the public key in authenticator data: extension outputs, or bytes too many.
+    pub trailing: Vec<u8>,
+    pub leaf: LeafSpec,
+    /// The key in the leaf certificate.
+    pub attestation_key: KeyPair,
+    pub maker: Maker,
+    pub transports: Vec<&'static str>,
+}
+
+impl Draft {
+    /// An honest answer to `options` (the `{"publicKey": ..}` of initialize), given at `origin`.
+    pub fn new(options: &Value, origin: &str, format: Format, algorithm: Algorithm) -> Self {
+        let public_key = &options["publicKey"];
+        let rp_id = public_key["rp"]["id"].as_str().expect("options name a relying party");
+        let key = KeyPair::generate(algorithm);
+        let u2f = format == Format::FidoU2f;
+        let aaguid = if u2f || format == Format::None { [0; 16] } else { AAGUID };
+        let client_data = json!({"type": "webauthn.create", "challenge": public_key["challenge"], "origin": origin, "crossOrigin": false});
+        let mut credential_id = vec![0; 32];
+        rand_bytes(&mut credential_id).unwrap();
+        Self {
+            format,
+            client_data: client_data.as_object().unwrap().clone(),
+            rp_id_hash: sha256(rp_id.as_bytes()).to_vec(),
+            flags: flag::UP | flag::AT | if u2f { 0 } else { flag::UV },
+            sign_count: 0,
+            aaguid,
+            credential_id,
+            public_key: Cbor::Map(key.cose()),
+            trailing: Vec::new(),
+            leaf: LeafSpec::new(AAGUID),
+            // A U2F leaf holds a P-256 key (WebAuthn L3 section 8.6); elsewhere the maker uses the credential's algorithm too.
+            attestation_key: KeyPair::generate_attestation(if u2f { Algorithm::Es256 } else { algorithm }),
+            maker: Maker::new(),
+            transports: if u2f { vec!["usb"] } else { vec!["internal", "hybrid"] },
+            key,
+        }
+    }
+
+    /// `clientDataJSON`, before base64url.
+    pub fn client_data_json(&self) -> Vec<u8> {
+        Value::Object(self.client_data.clone()).to_string().into_bytes()
+    }
+
+    /// Authenticator data (WebAuthn L3 section 6.1); attested credential data is written whatever the flags say.
+    pub fn auth_data(&self) -> Vec<u8> {
+        let id_length = u16::try_from(self.credential_id.len()).unwrap();
+        [
+            self.rp_id_hash.as_slice(),
+            &[self.flags],
+            &self.sign_count.to_be_bytes(),
+            &self.aaguid,
+            &id_length.to_be_bytes(),
+            &self.credential_id,
+            &self.public_key.encode(),
+            &self.trailing,
+        ]
+        .concat()
+    }
+
+    /// The attestation statement over authenticator data and client data.
+    pub fn statement(&self, auth_data: &[u8], client_data: &[u8]) -> Entries {
+        let client_data_hash = sha256(client_data);
+        let packed = [auth_data, &client_data_hash].concat();
+        let alg = |key: &KeyPair| (Cbor::text("alg"), Cbor::Int(key.algorithm.cose_id()));
+        let sig = |signature| (Cbor::text("sig"), Cbor::Bytes(signature));
+        let x5c = || {
+            let leaf = self.maker.issue(&self.leaf, &self.attestation_key).to_der().unwrap();
+            (Cbor::text("x5c"), Cbor::Array(vec![Cbor::Bytes(leaf)]))
+        };
+        match self.format {
+            Format::None => Vec::new(),
+            Format::PackedSelf => vec![alg(&self.key), sig(self.key.sign(&packed))],
+            Format::PackedX5c => vec![alg(&self.attestation_key), sig(self.attestation_key.sign(&packed)), x5c()],
+            Format::FidoU2f => {
+                let (x, y) = self.key.point();
+                let message = [&[0], self.rp_id_hash.as_slice(), &client_data_hash, &self.credential_id, &[4], &x, &y].concat();
+                vec![sig(self.attestation_key.sign(&message)), x5c()]
+            }
+        }
+    }
+
+    /// The entries of the attestation object, in canonical order: `fmt`, `attStmt`, `authData`.
+    pub fn object(&self) -> Entries {
+        let auth_data = self.auth_data();
+        let statement = self.statement(&auth_data, &self.client_data_json());
+        vec![
+            (Cbor::text("fmt"), Cbor::text(self.format.name())),
+            (Cbor::text("attStmt"), Cbor::Map(statement)),
+            (Cbor::text("authData"), Cbor::Bytes(auth_data)),
+        ]
+    }
+
+    /// The RegistrationResponseJSON that the browser would post (WebAuthn L3 section 5.1.8).
+    pub fn body(&self) -> Value {
+        self.body_with(&self.client_data_json(), &Cbor::Map(self.object()).encode())
+    }
+
+    /// The same around other client data and another attestation object.
+    pub fn body_with(&self, client_data: &[u8], attestation_object: &[u8]) -> Value {
+        let id = self.id();
+        json!({
+            "id": id,
+            "rawId": id,
+            "type": "public-key",
+            "authenticatorAttachment": if self.format == Format::FidoU2f { "cross-platform" } else { "platform" },
+            "response": {
+                "clientDataJSON": URL_SAFE_NO_PAD.encode(client_data),
+                "attestationObject": URL_SAFE_NO_PAD.encode(attestation_object),
+                "transports": self.transports,
+            },
+            "clientExtensionResults": {},
+        })
+    }
+
+    /// The credential's id, as the API writes it.
+    pub fn id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(&self.credential_id)
+    }
+}

@@ -1,0 +1,21 @@
+//! What the integration tests share.
+//!
+//! - [`authenticator`]: our software authenticator, with a knob for everything a hostile client could turn; under it [`cbor`], [`keys`]
+//!   and [`certificates`]
+//! - [`server`]: the real program in a process of its own; [`api`]: what clients see of it
+//! - [`chromium`]: a headless browser with a virtual authenticator
+//! - [`jose`]: tokens verified from the JWKS alone by two other libraries
+//! - [`postgres`]: a throw-away PostgreSQL server
+//! - [`mint`]: tokens to try on those who verify them
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part; the tests are the only readers")]
+
+pub mod api;
+pub mod authenticator;
+pub mod cbor;
+pub mod certificates;
+pub mod chromium;
+pub mod jose;
+pub mod keys;
+pub mod mint;
+pub mod postgres;
+pub mod server;

@@ -1,0 +1,352 @@
+//! The real program, in a process of its own, with a token, a database and a folder of its own.
+//!
+//! Its environment is empty: what it needs is in its configuration file. What it prints is kept, to be searched for secrets.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use openssl::rand::rand_bytes;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+use super::api::{Api, Tenant};
+
+/// How long the program gets to serve, or to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// SoftHSM2's module.
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub struct ServerSpec {
+    /// A PostgreSQL URL; `None` is an SQLite file in the server's folder.
+    pub database: Option<String>,
+    /// `dev` instead of `serve`.
+    pub dev: bool,
+    /// Lines of TOML for the `[http]` section, such as `body_limit_bytes = 1000`.
+    pub http: Vec<String>,
+    /// What is logged.
+    pub log_level: &'static str,
+    /// Environment of the program, beyond nothing.
+    pub env: Vec<(String, String)>,
+}
+
+impl Default for ServerSpec {
+    fn default() -> Self {
+        Self { database: None, dev: false, http: Vec::new(), log_level: "info", env: Vec::new() }
+    }
+}
+
+/// A running server; it is killed when this is dropped.
+pub struct Server {
+    pub folder: TempDir,
+    spec: ServerSpec,
+    /// The PIN of its token: never to be seen in what it prints.
+    pub pin: String,
+    database: String,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Server {
+    /// On SQLite, with nothing unusual.
+    pub async fn sqlite() -> Self {
+        Self::start(ServerSpec::default()).await
+    }
+
+    /// On the PostgreSQL database at `url`.
+    pub async fn on(url: &str) -> Self {
+        Self::start(ServerSpec { database: Some(url.to_owned()), ..ServerSpec::default() }).await
+    }
+
+    /// Makes a token, writes the configuration, migrates, starts the program and waits until it serves.
+    pub async fn start(spec: ServerSpec) -> Self {
+        let folder = TempDir::with_prefix("passkey-hsm-test-").unwrap();
+        let pin = make_token(folder.path());
+        let database = spec.database.clone().unwrap_or_else(|| format!("sqlite:{}", folder.path().join("data.db").display()));
+        fs::write(folder.path().join("passkey-hsm.toml"), configuration(&spec, folder.path(), &database)).unwrap();
+        let migrated = run(folder.path(), &spec.env, &["migrate"]);
+        assert!(migrated.status.success(), "migrate: {}", text(&migrated));
+        let log = Arc::new(Mutex::new(String::new()));
+        let (child, public, admin) = spawn(folder.path(), &spec, &log).await;
+        Self { folder, spec, pin, database, child, log, public, admin }
+    }
+
+    /// Runs the program again with the same token and data, after [`Server::kill`] or [`Server::terminate`].
+    pub async fn restart(&mut self) {
+        self.spec.env.clear();
+        (self.child, self.public, self.admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until the program has ended by itself, as at a failpoint.
+    pub fn wait(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "still running after {PATIENCE:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// SIGTERM, and how the program ended.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// All that the program has printed so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The base URL of the public listener, by the name that browsers treat as secure.
+    pub fn url(&self) -> String {
+        format!("http://localhost:{}", self.public.port())
+    }
+
+    /// Both listeners, over HTTP.
+    pub fn api(&self) -> Api {
+        Api::new(&self.url())
+    }
+
+    pub fn admin_api(&self) -> Api {
+        Api::new(&format!("http://{}", self.admin))
+    }
+
+    /// One command of the program, with this server's configuration.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        run(self.folder.path(), &[], args)
+    }
+
+    /// A tenant for `http://localhost:8000` made on the command line, with its first API key.
+    pub fn create_tenant(&self, spec: &TenantSpec) -> Tenant {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let config = self.folder.path().join(format!("tenant-{number}.json"));
+        fs::write(&config, spec.config().to_string()).unwrap();
+        let (name, file) = (format!("Tenant {number}"), config.to_str().unwrap());
+        let args = ["--json", "tenant", "create", "--name", &name, "--tenant-config", file, "--algorithm", spec.algorithm];
+        let output = self.cli(&args);
+        assert!(output.status.success(), "tenant create: {}", text(&output));
+        let made: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&output)));
+        Tenant::new(self.api(), &made, &spec.rp_id, &spec.origins[0])
+    }
+
+    /// How many rows a table has, read past the server.
+    pub async fn count(&self, table: &str) -> i64 {
+        let statement = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        if self.spec.database.is_some() {
+            sqlx::query_scalar(statement).fetch_one(&mut PgConnection::connect(&self.database).await.unwrap()).await.unwrap()
+        } else {
+            sqlx::query_scalar(statement).fetch_one(&mut SqliteConnection::connect(&self.database).await.unwrap()).await.unwrap()
+        }
+    }
+
+    /// Changes the database behind the server's back. Returns how many rows that touched.
+    pub async fn execute(&self, statement: &'static str) -> u64 {
+        if self.spec.database.is_some() {
+            let done = sqlx::query(statement).execute(&mut PgConnection::connect(&self.database).await.unwrap()).await;
+            done.unwrap().rows_affected()
+        } else {
+            let done = sqlx::query(statement).execute(&mut SqliteConnection::connect(&self.database).await.unwrap()).await;
+            done.unwrap().rows_affected()
+        }
+    }
+}
+
+impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what the server said")]
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- what the server printed ---\n{}", self.log());
+        }
+    }
+}
+
+/// What a tenant is made with.
+#[derive(Debug, Clone)]
+pub struct TenantSpec {
+    pub algorithm: &'static str,
+    pub rp_id: String,
+    pub origins: Vec<String>,
+    pub allowed_origins: Vec<&'static str>,
+    pub timeout: u32,
+    pub user_verification: &'static str,
+    pub attestation: &'static str,
+}
+
+impl Default for TenantSpec {
+    fn default() -> Self {
+        Self {
+            algorithm: "ES256",
+            rp_id: "localhost".to_owned(),
+            origins: vec!["http://localhost:8000".to_owned()],
+            allowed_origins: vec!["http://localhost:8000"],
+            timeout: 60_000,
+            user_verification: "preferred",
+            attestation: "direct",
+        }
+    }
+}
+
+impl TenantSpec {
+    fn config(&self) -> Value {
+        serde_json::json!({
+            "cors": {"allowed_origins": self.allowed_origins, "allow_unsafe_wildcard": false},
+            "webauthn": {
+                "relying_party": {"id": self.rp_id, "display_name": "Example", "origins": self.origins},
+                "timeout": self.timeout,
+                "user_verification": self.user_verification,
+                "attestation_preference": self.attestation,
+                "resident_key_requirement": "preferred",
+            },
+        })
+    }
+}
+
+/// Makes a token of the folder's own; its PIN is random and lies in a file that only we can read. Returns the PIN.
+fn make_token(folder: &Path) -> String {
+    let conf = folder.join("softhsm2.conf");
+    fs::create_dir(folder.join("tokens")).unwrap();
+    let tokens = folder.join("tokens");
+    fs::write(&conf, format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display())).unwrap();
+    let (so_pin, pin) = (random_digits(), random_digits());
+    for args in [
+        &["--init-token", "--label", "test", "--so-pin", "env:SO"][..],
+        &["--login", "--login-type", "so", "--so-pin", "env:SO", "--init-pin", "--new-pin", "env:PIN"],
+    ] {
+        let output = Command::new("pkcs11-tool")
+            .args(["--module", MODULE, "--slot-index", "0"])
+            .args(args)
+            .envs([("SO", so_pin.as_str()), ("PIN", pin.as_str())])
+            .env("SOFTHSM2_CONF", &conf)
+            .output()
+            .unwrap_or_else(|e| panic!("pkcs11-tool does not start ({e}): install opensc"));
+        assert!(output.status.success(), "pkcs11-tool: {}", text(&output));
+    }
+    private_file(&folder.join("pin"), &pin);
+    pin
+}
+
+fn private_file(path: &Path, content: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    std::io::Write::write_all(&mut file, content.as_bytes()).unwrap();
+}
+
+fn random_digits() -> String {
+    let mut bytes = [0; 16];
+    rand_bytes(&mut bytes).unwrap();
+    bytes.iter().map(|b| char::from(b'0' + b % 10)).collect()
+}
+
+fn configuration(spec: &ServerSpec, folder: &Path, database: &str) -> String {
+    // `dev` serves a page, whose origin has to be known before it starts; everything else takes any port.
+    let port = if spec.dev { free_port() } else { 0 };
+    let mut text = format!(
+        "[database]\nurl = {database:?}\n\n[http]\npublic_address = \"127.0.0.1:{port}\"\nadmin_address = \"127.0.0.1:0\"\n\
+         public_url = \"http://localhost:{port}\"\n"
+    );
+    for line in &spec.http {
+        writeln!(text, "{line}").unwrap();
+    }
+    // A path is written as a TOML string; these have nothing to escape but what Rust escapes alike.
+    let path = |name: &str| format!("{:?}", folder.join(name).to_str().unwrap());
+    writeln!(text, "\n[hsm]\nmodule = {MODULE:?}\ntoken_label = \"test\"\npin_file = {}", path("pin")).unwrap();
+    writeln!(text, "env = {{ SOFTHSM2_CONF = {} }}", path("softhsm2.conf")).unwrap();
+    writeln!(text, "\n[log]\nformat = \"json\"\nlevel = {:?}", spec.log_level).unwrap();
+    text
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_passkey-hsm"))
+}
+
+fn command(folder: &Path, env: &[(String, String)]) -> Command {
+    let mut command = Command::new(program());
+    command.env_clear().envs(env.iter().cloned()).current_dir(folder).arg("--config").arg(folder.join("passkey-hsm.toml"));
+    command
+}
+
+fn run(folder: &Path, env: &[(String, String)], args: &[&str]) -> Output {
+    command(folder, env).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Both of a process's outputs, for a panic to show.
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Starts the program and waits until it has written where it listens.
+async fn spawn(folder: &Path, spec: &ServerSpec, log: &Arc<Mutex<String>>) -> (Child, SocketAddr, SocketAddr) {
+    let ready_file = folder.join("ready.json");
+    let _ = fs::remove_file(&ready_file);
+    let mut child = command(folder, &spec.env)
+        .arg(if spec.dev { "dev" } else { "serve" })
+        .arg("--ready-file")
+        .arg(&ready_file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    keep(child.stdout.take().unwrap(), log);
+    keep(child.stderr.take().unwrap(), log);
+    let started = Instant::now();
+    loop {
+        let written = fs::read(&ready_file).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        if let Some(ready) = written {
+            let address = |name: &str| ready[name].as_str().unwrap().parse().unwrap();
+            return (child, address("public"), address("admin"));
+        }
+        let ended = child.try_wait().unwrap();
+        if ended.is_some() || started.elapsed() > PATIENCE {
+            let _ = child.kill();
+            std::thread::sleep(Duration::from_millis(100));
+            panic!("the server does not serve ({ended:?}):\n{}", log.lock().unwrap());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Collects what a process prints.
+fn keep(stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
+    let log = log.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let mut log = log.lock().unwrap();
+            log.push_str(&String::from_utf8_lossy(&line));
+            log.push('\n');
+        }
+    });
+}
