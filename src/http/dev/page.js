@@ -350,8 +350,8 @@ function readForm() {
   const username = $("username").value.trim();
   const help = $("username-help");
   const missing = username === "";
-  help.dataset.kind = missing ? "problem" : "";
-  help.textContent = missing ? "Type a user name first." : "Any name will do; your device shows it beside the passkey.";
+  $("username-missing").hidden = !missing;
+  help.hidden = missing;
   $("username").setAttribute("aria-invalid", String(missing));
   if (missing) $("username").focus();
   const attestation = $("register-form").elements.attestation.value;
