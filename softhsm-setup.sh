@@ -41,8 +41,8 @@ find_module() {
 }
 
 have_openssl_headers() { have pkg-config && pkg-config --exists openssl; }
-have_postgres() { have initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
-have_jwcrypto() { [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import jwcrypto' 2>/dev/null; }
+have_postgres() { [ -x "${POSTGRES_BIN:-}/initdb" ] || have initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
+have_jwcrypto() { "${PYTHON3:-/usr/bin/python3}" -c 'import jwcrypto' 2>/dev/null; }
 # Ubuntu's chromium is a stub that runs a snap, whose sandbox sees neither our files nor our profile directory.
 have_chromium() {
     [ -z "${CHROMIUM:-}" ] || return 0
@@ -159,8 +159,8 @@ check_ours() {
 
 reset() {
     rm -rf "$dir/tokens" "$dir/pin" "$dir/so-pin"
-    # A database without the token's keys can sign nothing: the two go together.
-    rm -f "$dir/passkey-hsm.db" "$dir/passkey-hsm.db-wal" "$dir/passkey-hsm.db-shm"
+    # A database without the token's keys can sign nothing, nor has it the tenant that dev remembers: they go together.
+    rm -f "$dir/passkey-hsm.db" "$dir/passkey-hsm.db-wal" "$dir/passkey-hsm.db-shm" "$dir/dev-tenant.json"
     if [ -f "$dir/passkey-hsm.toml" ] && grep -qxF "$MARKER" "$dir/passkey-hsm.toml"; then rm -f "$dir/passkey-hsm.toml"; fi
     rm -f "$dir/softhsm2.conf"
     say "Removed the token, its PINs and the database in $dir"

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Output, Setup};
 use crate::{
     domain::{KeyState, SigningKey},
-    hsm::{HEALTH_KEY, Inventory},
+    hsm::{HEALTH_KEY, Inventory, signer::Step},
     services::Services,
     storage::Store,
 };
 
 /// One check.
 #[derive(Debug, Serialize, Deserialize)]
-struct Finding {
+pub(super) struct Finding {
     /// What was checked.
     name: String,
     /// Whether it is well.
@@ -37,6 +37,19 @@ impl Finding {
 
     fn bad(name: &str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { name: name.to_owned(), ok: false, detail: detail.into(), advice: advice.into() }
+    }
+}
+
+/// A step of the probe: what is wrong comes first, what to do about it after the first semicolon.
+impl From<Step> for Finding {
+    fn from(step: Step) -> Self {
+        match step.outcome {
+            Ok(detail) => Self::good(step.name, detail),
+            Err(text) => {
+                let (detail, advice) = text.split_once("; ").unwrap_or((&text, ""));
+                Self::bad(step.name, detail, advice)
+            }
+        }
     }
 }
 

@@ -111,10 +111,10 @@ impl Setup {
 }
 
 /// The `[hsm]` section as the HSM engine takes it.
-pub(super) fn token_config(hsm: &config::Hsm) -> Result<TokenConfig, Failure> {
+pub(super) fn token_config(hsm: &config::Hsm, manage_keys: bool) -> Result<TokenConfig, Failure> {
     let token = match &hsm.token {
         Some(uri) => uri.parse::<TokenAddress>(),
-        None => TokenAddress::new(hsm.token_label.as_deref(), hsm.token_serial.as_deref()),
+        None => TokenAddress::new(hsm.token_label.clone(), hsm.token_serial.clone()),
     };
     let pin = match (&hsm.pin_file, &hsm.pin_credential, &hsm.pin_env) {
         (Some(file), ..) => PinSource::File(file.clone()),
@@ -131,5 +131,6 @@ pub(super) fn token_config(hsm: &config::Hsm) -> Result<TokenConfig, Failure> {
             config::Hashing::Raw => Hashing::Raw,
             config::Hashing::Combined => Hashing::Combined,
         },
+        manage_keys,
     })
 }

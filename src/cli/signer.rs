@@ -7,11 +7,14 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Failure, output, setup::token_config};
+use super::{Failure, doctor::Finding, output, setup::token_config};
 use crate::{config::SignerConfig, hsm::signer, telemetry};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Refuse to make or destroy keys
+    #[arg(long)]
+    sign_only: bool,
     /// Only try the token, step by step, and print the findings as JSON
     #[arg(long, hide = true)]
     probe: bool,
@@ -21,9 +24,10 @@ pub(super) struct Args {
 pub(super) fn run(file: &Path, args: &Args) -> Result<ExitCode, Failure> {
     let config = SignerConfig::load(Some(file), &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
     telemetry::init_logs(&config.log).map_err(|e| Failure::usage(e.to_string()))?;
-    let token = token_config(&config.hsm)?;
+    let token = token_config(&config.hsm, !args.sign_only)?;
     if args.probe {
-        output::line(&serde_json::to_string(&signer::probe(&token))?)?;
+        let findings: Vec<Finding> = signer::probe(&token).steps.into_iter().map(Finding::from).collect();
+        output::line(&serde_json::to_string(&findings)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -32,6 +36,6 @@ pub(super) fn run(file: &Path, args: &Args) -> Result<ExitCode, Failure> {
     }
     match signer::run(&token, socket) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => Ok(error.exit_code()),
+        Err(error) => Ok(ExitCode::from(error.exit_code())),
     }
 }

@@ -213,12 +213,11 @@ impl Reader {
                 continue;
             };
             for (name, place, raw) in keys {
-                match section.1.iter().find(|key| **key == name) {
-                    Some(key) => drop(self.values.insert((section.0, key), (place, raw))),
-                    None => {
-                        let text = format!("unknown key {}.{name}: {}", section.0, keys::suggest_key(section, &name));
-                        self.problems.push(Problem { place, text });
-                    }
+                if let Some(key) = section.1.iter().find(|key| **key == name) {
+                    self.values.insert((section.0, key), (place, raw));
+                } else {
+                    let text = format!("unknown key {}.{name}: {}", section.0, keys::suggest_key(section, &name));
+                    self.problems.push(Problem { place, text });
                 }
             }
         }

@@ -1,0 +1,58 @@
+# `make run` tries it, `make test` tests it, `make check` is exactly what CI does. Needs git, a C compiler and Rust; the rest is installed.
+
+CARGO_FLAGS := --locked
+# Arguments for the tests: make test ARGS="--test storage"
+ARGS :=
+
+.DEFAULT_GOAL := help
+# One cargo at a time, in the order written: they share target/.
+.NOTPARALLEL:
+.PHONY: help run test check fmt clippy doc queries deny prepare bench clean rust packages
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+# A debug build: the dependencies, which are most of the work, are compiled once for `run` and `test`, without link-time optimisation, and
+# in this profile are optimised enough to be quick. `cargo build --release` is for real use.
+run: rust ## make a throw-away token in var/, build, start with a demo tenant on http://localhost:8000
+	./softhsm-setup.sh
+	PASSKEY_HSM_CONFIG=var/passkey-hsm.toml cargo run $(CARGO_FLAGS) -- dev
+
+# cargo's own runner, not nextest: tests of one binary share a PostgreSQL server and a browser, which a process for each test would start anew.
+test: rust packages ## install what the tests need and run them all: SQLite, PostgreSQL, SoftHSM2, Chromium
+	cargo test $(CARGO_FLAGS) --features failpoints $(ARGS)
+	./scripts/test-setup.sh
+
+check: rust packages fmt deny clippy doc queries test ## what CI does: format, dependencies, lints, docs, query cache, tests
+	@echo "make check: all passed"
+
+fmt:
+	cargo fmt --check
+	@if command -v shellcheck >/dev/null; then shellcheck softhsm-setup.sh scripts/*.sh .ci/run; else echo "*** SKIPPED: shellcheck is not installed ***"; fi
+
+clippy:
+	cargo clippy $(CARGO_FLAGS) --all-targets --features failpoints -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
+
+queries:
+	./scripts/prepare-queries.sh --check
+
+deny:
+	./scripts/deny.sh
+
+prepare: rust ## describe the SQL statements anew, after one was changed
+	./scripts/prepare-queries.sh
+
+bench: rust ## run the benchmarks in benches/
+	cargo bench $(CARGO_FLAGS) --bench '*' $(ARGS)
+
+clean: ## remove what was built; var/ stays (./softhsm-setup.sh --reset empties it)
+	cargo clean
+
+rust:
+	@./scripts/check-rust.sh
+
+packages:
+	@./softhsm-setup.sh --packages --with-tests

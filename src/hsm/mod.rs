@@ -1,0 +1,36 @@
+//! The HSM engine: keys that are made in a PKCS#11 token, sign there, and never leave it.
+//!
+//! It has two halves. What services hold is a [`Signer`]: bounded, with a deadline on everything, and without a line of PKCS#11. Behind it
+//! run *signer processes* (the same binary, [`signer::run`]), which load the vendor's module, hold the login and do what few, typed
+//! messages ask of them ([`protocol`]). A module that crashes, hangs or loses its token costs one of them, which is killed and started
+//! again; nothing is ever finalized and initialized again in place, because that is where modules fail worst.
+//!
+//! - `client` spreads requests, gives a dead process's signature to another, and verifies everything before it is released;
+//! - `supervisor` starts, watches, kills and starts again; `connection` is its wire to one process;
+//! - [`signer`] is the process.
+
+mod attempts;
+mod client;
+mod connection;
+mod error;
+mod evidence;
+mod health;
+pub mod metrics;
+mod options;
+mod pool;
+mod process;
+mod protocol;
+mod public_key;
+pub mod signer;
+mod status;
+mod supervisor;
+mod token_info;
+
+pub use client::{GenerateRequest, GeneratedKey, Permit, SignRequest, Signer};
+pub use error::Error;
+pub use evidence::{EVIDENCE_PREFIX, verify_evidence};
+pub use health::HEALTH_KEY;
+pub use options::{SignerCommand, SignerOptions};
+pub use signer::{Hashing, PinSource, TokenAddress, TokenAddressError, TokenConfig};
+pub use status::{ProcessState, ProcessStatus, Status};
+pub use token_info::{Inventory, InventoryKey, TokenInfo};

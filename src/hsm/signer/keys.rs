@@ -1,0 +1,192 @@
+//! Making, destroying and listing key pairs. One thread does it, with a session of its own, so that no signature waits for it.
+
+use std::collections::BTreeMap;
+
+use cryptoki::{
+    error::{Error as P11Error, Result as P11Result},
+    object::{Attribute, AttributeType, ObjectClass, ObjectHandle},
+    session::Session,
+};
+
+use super::{
+    attributes,
+    fault::{self, Class},
+    index::find,
+    lane::Lane,
+    template::{self, RSA_BITS, Step},
+};
+use crate::{
+    domain::{KeyEvidence, KeyId},
+    hsm::{
+        Inventory, InventoryKey, evidence,
+        health::HEALTH_KEY,
+        protocol::{Failure, Generate, Generated},
+        public_key::{PublicKey, PublicKeyError},
+    },
+};
+
+/// Why a key was not made, destroyed or listed.
+#[derive(Debug)]
+pub(super) enum KeyError {
+    /// Known, and final.
+    Failure(Failure),
+    /// The module said so.
+    Module(P11Error),
+}
+
+impl From<P11Error> for KeyError {
+    fn from(error: P11Error) -> Self {
+        Self::Module(error)
+    }
+}
+
+fn unclear<T>(text: impl Into<String>) -> Result<T, KeyError> {
+    Err(KeyError::Failure(Failure::KeyUnclear(text.into())))
+}
+
+fn not_of_its_algorithm(error: &PublicKeyError) -> KeyError {
+    KeyError::Failure(Failure::KeyUnclear(format!("its public half cannot be read: {error}")))
+}
+
+/// The objects of one key.
+struct Pair {
+    private: Vec<ObjectHandle>,
+    public: Vec<ObjectHandle>,
+}
+
+impl Pair {
+    /// By CKA_ID, or by label where the module chose an id of its own.
+    fn find(session: &Session, kid: KeyId) -> P11Result<Self> {
+        let by = |attribute: Attribute| {
+            let private = find(session, ObjectClass::PRIVATE_KEY, attribute.clone())?;
+            Ok(Self { private, public: find(session, ObjectClass::PUBLIC_KEY, attribute)? })
+        };
+        let by_id = by(Attribute::Id(kid.as_bytes().to_vec()))?;
+        if by_id.is_empty() { by(Attribute::Label(kid.to_string().into_bytes())) } else { Ok(by_id) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.private.is_empty() && self.public.is_empty()
+    }
+}
+
+/// Makes the pair, or takes over the complete one that is there; then proves that it signs.
+///
+/// Safe to ask again whatever became of the first time: the pair is looked for under its id first. Half a pair, or two, is for a person.
+pub(super) fn generate(lane: &mut Lane, g: &Generate) -> Result<Generated, KeyError> {
+    let index = &lane.device.index;
+    let (private, public_key, attributes, taken_over) = {
+        let _exclusive = index.exclusive();
+        lane.call(|session| Ok(find_or_make(session, g)))??
+    };
+    let cka_id = match lane.call(|s| attributes::read_bytes(s, private, AttributeType::Id))? {
+        id if id.is_empty() => return unclear("the token tells no CKA_ID of it"),
+        id => id,
+    };
+    index.put(&cka_id, vec![private]);
+
+    let token = &lane.device.info;
+    let facts = evidence::Facts { kid: g.kid, algorithm: g.algorithm, token, attributes, public_key: &public_key, taken_over, now: g.now };
+    let record = evidence::record(&facts).map_err(|e| not_of_its_algorithm(&e))?;
+    let message = evidence::message(&record);
+    let spki = public_key.to_spki().map_err(|e| not_of_its_algorithm(&e))?;
+    let parsed = || PublicKey::from_spki(g.algorithm, &spki).ok();
+    let signature = lane.device.mechanisms.sign(lane, private, g.algorithm, &message, parsed)?;
+    if !public_key.verify(&message, &signature) {
+        return unclear("what its private half signs does not verify with its public half");
+    }
+    Ok(Generated { cka_id, public_key: spki, evidence: KeyEvidence { record, signature } })
+}
+
+type Found = (ObjectHandle, PublicKey, serde_json::Map<String, serde_json::Value>, bool);
+
+fn find_or_make(session: &Session, g: &Generate) -> Result<Found, KeyError> {
+    let pair = Pair::find(session, g.kid)?;
+    let (private, public, taken_over) = match (pair.private.as_slice(), pair.public.as_slice()) {
+        ([private], [public]) => (*private, *public, true),
+        ([], []) => {
+            let (public, private) = make(session, g)?;
+            (private, public, false)
+        }
+        ([], [_, ..]) => return unclear("its private half is missing, its public half is there"),
+        ([_, ..], []) => return unclear("its public half is missing, its private half is there"),
+        (private, public) => return unclear(format!("there are {} private and {} public keys", private.len(), public.len())),
+    };
+    let attributes = attributes::describe(session, private)?;
+    if let Some(reason) = attributes::unacceptable(&attributes) {
+        if !taken_over {
+            // Made by this very call: nobody can own it yet.
+            session.destroy_object(private)?;
+            session.destroy_object(public)?;
+        }
+        return unclear(format!("{reason}: the token does not keep it as it has to be kept"));
+    }
+    let public_key = attributes::public_key(session, public, g.algorithm)?.map_err(|e| not_of_its_algorithm(&e))?;
+    Ok((private, public_key, attributes, taken_over))
+}
+
+fn make(session: &Session, g: &Generate) -> Result<(ObjectHandle, ObjectHandle), KeyError> {
+    let bits = g.rsa_bits.unwrap_or(RSA_BITS[0]);
+    if g.algorithm.is_rsa() && !RSA_BITS.contains(&bits) {
+        return Err(KeyError::Failure(Failure::Refused(format!("RSA keys have 2048, 3072 or 4096 bits, not {bits}"))));
+    }
+    let mut refused = None;
+    for step in Step::ALL {
+        let (mechanism, public, private) = template::key_pair(g.kid, g.algorithm, bits, step);
+        match session.generate_key_pair(&mechanism, &public, &private) {
+            Ok(pair) => return Ok(pair),
+            // An attribute that this module does not take: ask for less.
+            Err(error) if fault::classify(&error) == Class::Refused => refused = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(refused.unwrap_or(P11Error::NotSupported).into())
+}
+
+/// Destroys both halves and looks again. False when there was no private half; on its own that proves nothing.
+pub(super) fn destroy(lane: &Lane, kid: KeyId) -> Result<bool, KeyError> {
+    if kid == HEALTH_KEY {
+        return Err(KeyError::Failure(Failure::Refused("the health key is not to be destroyed".to_owned())));
+    }
+    let index = &lane.device.index;
+    let _exclusive = index.exclusive();
+    let (existed, left) = lane.call(|session| {
+        let pair = Pair::find(session, kid)?;
+        // The private half first: dying in between leaves what verifies, not what signs.
+        for object in pair.private.iter().chain(&pair.public) {
+            session.destroy_object(*object)?;
+        }
+        Ok((!pair.private.is_empty(), Pair::find(session, kid)?))
+    })?;
+    index.put(kid.as_bytes(), Vec::new());
+    if left.private.is_empty() { Ok(existed) } else { Err(KeyError::Failure(Failure::Device("the key is still there".to_owned()))) }
+}
+
+/// Every key on the token, whoever made it.
+pub(super) fn inventory(lane: &Lane) -> Result<Inventory, KeyError> {
+    let mut keys: BTreeMap<Vec<u8>, InventoryKey> = BTreeMap::new();
+    let _shared = lane.device.index.shared();
+    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+        for object in lane.call(|s| s.find_objects(&[Attribute::Class(class), Attribute::Token(true)]))? {
+            let found = lane.call(|s| describe(s, object))?;
+            let key = keys.entry(found.cka_id.clone()).or_insert(found);
+            let count = if class == ObjectClass::PRIVATE_KEY { &mut key.private_keys } else { &mut key.public_keys };
+            *count += 1;
+        }
+    }
+    Ok(Inventory { token: lane.device.info.clone(), keys: keys.into_values().collect() })
+}
+
+fn describe(session: &Session, object: ObjectHandle) -> P11Result<InventoryKey> {
+    let key_type = match attributes::read(session, object, AttributeType::KeyType)? {
+        Some(Attribute::KeyType(t)) => t.to_string().trim_start_matches("CKK_").to_owned(),
+        _ => "unknown".to_owned(),
+    };
+    Ok(InventoryKey {
+        cka_id: attributes::read_bytes(session, object, AttributeType::Id)?,
+        label: String::from_utf8_lossy(&attributes::read_bytes(session, object, AttributeType::Label)?).into_owned(),
+        key_type,
+        private_keys: 0,
+        public_keys: 0,
+    })
+}

@@ -1,0 +1,83 @@
+//! The thread that makes, destroys and lists keys: the process's main thread, once the token is open.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    Error, fault,
+    fault::Class,
+    health,
+    keys::{self, KeyError},
+    lane::{Device, Lane},
+    process::Replies,
+    reader::Work,
+    worker::only_this_or_die,
+};
+use crate::{
+    domain::KeyId,
+    hsm::protocol::{self, Failure, Generate, Hello, Reply},
+};
+
+/// What waits for this thread.
+pub(super) struct Management {
+    pub(super) id: u64,
+    pub(super) expires: Instant,
+    pub(super) chore: Chore,
+}
+
+/// What it does.
+pub(super) enum Chore {
+    Hello,
+    Generate(Generate),
+    Destroy(KeyId),
+    Inventory,
+}
+
+/// Works for ever. Its calls are not timed as the workers' are: an RSA key takes seconds.
+pub(super) fn run(device: &Arc<Device>, manage_keys: bool, work: &Work, replies: &Replies) -> Result<(), Error> {
+    let mut lane = Lane::open(device, None).map_err(|e| Error::Module(format!("cannot open a session: {}", fault::name(&e))))?;
+    loop {
+        let Management { id, expires, chore } = work.chores.pop();
+        let reply = if expires <= Instant::now() {
+            Reply::Failed(Failure::Expired)
+        } else if !manage_keys && matches!(chore, Chore::Generate(_) | Chore::Destroy(_)) {
+            Reply::Failed(Failure::Refused("this signer was started with signing rights only".to_owned()))
+        } else {
+            work_on(&mut lane, &chore).unwrap_or_else(|error| Reply::Failed(judge(&mut lane, error, replies)))
+        };
+        replies.send(id, reply);
+    }
+}
+
+fn work_on(lane: &mut Lane, chore: &Chore) -> Result<Reply, KeyError> {
+    match chore {
+        Chore::Hello => {
+            let has_health_key = health::sign(lane, 0)?.is_some();
+            Ok(Reply::Hello(Hello { version: protocol::VERSION, token: lane.device.info.clone(), has_health_key }))
+        }
+        Chore::Generate(request) => keys::generate(lane, request).map(Reply::Generated),
+        Chore::Inventory => keys::inventory(lane).map(Reply::Inventory),
+        Chore::Destroy(kid) => {
+            let existed = keys::destroy(lane, *kid)?;
+            if !existed && !health::token_works(lane).map_err(|why| KeyError::Failure(Failure::Device(why)))? {
+                return Err(KeyError::Failure(Failure::Device("the token shows neither this key nor the health key".to_owned())));
+            }
+            Ok(Reply::Destroyed(existed))
+        }
+    }
+}
+
+/// What an error of the module means. Nothing here is tried again: the client asks again, and finds what there is by then.
+fn judge(lane: &mut Lane, error: KeyError, replies: &Replies) -> Failure {
+    let error = match error {
+        KeyError::Failure(failure) => return failure,
+        KeyError::Module(error) => error,
+    };
+    let name = fault::name(&error);
+    if let Err(error) = lane.renew() {
+        replies.die(1, format!("{name}, and then no new session: {}", fault::name(&error)));
+    }
+    match fault::classify(&error) {
+        Class::Mechanism => Failure::Mechanism(name),
+        _ => only_this_or_die(lane, &name, replies),
+    }
+}

@@ -1,0 +1,81 @@
+//! The thread that reads the socket: sorts requests, answers pings, and ends the process with the connection.
+
+use std::{
+    io::BufReader,
+    os::unix::net::UnixStream,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    lane::Calls,
+    manager::{Chore, Management},
+    process::{Replies, die},
+    queue::Queue,
+    worker::{Job, MAX_WAIT, Task},
+};
+use crate::hsm::protocol::{self, Failure, MAX_REQUEST, Reply, Request, RequestFrame};
+
+/// The most jobs that wait. The client's own bound is far below; this one only keeps a mad client from filling the memory.
+const MAX_QUEUED: usize = 4096;
+
+/// What waits to be done, and how it goes.
+pub(super) struct Work {
+    pub(super) jobs: Queue<Job>,
+    pub(super) chores: Queue<Management>,
+    pub(super) calls: Arc<Calls>,
+}
+
+impl Work {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { jobs: Queue::new(MAX_QUEUED), chores: Queue::new(MAX_QUEUED), calls: Arc::new(Calls::new(workers)) }
+    }
+}
+
+/// Reads for ever.
+pub(super) fn run(socket: UnixStream, work: &Work, replies: &Replies) {
+    let mut from = BufReader::new(socket);
+    let mut buffer = Vec::new();
+    loop {
+        match protocol::read_frame(&mut from, &mut buffer, MAX_REQUEST) {
+            Ok(true) => {}
+            // The server is gone, or wants this process to go. Whatever is under way is nobody's any more.
+            Ok(false) => die(),
+            Err(error) => replies.die(1, format!("cannot read requests: {error}")),
+        }
+        match protocol::decode::<RequestFrame<'static>>(&buffer) {
+            Ok(frame) => sort(frame, work, replies),
+            Err(error) => replies.die(1, format!("a request cannot be decoded: {error}")),
+        }
+    }
+}
+
+fn sort(frame: RequestFrame<'static>, work: &Work, replies: &Replies) {
+    let RequestFrame { id, remaining_ms, body } = frame;
+    let expires = Instant::now() + Duration::from_millis(remaining_ms.into()).min(MAX_WAIT);
+    let chore = |chore| work.chores.push(Management { id, expires, chore }).is_ok();
+    let accepted = match body {
+        Request::Ping => {
+            let call_ms = u32::try_from(work.calls.longest().as_millis()).unwrap_or(u32::MAX);
+            replies.send(id, Reply::Pong { call_ms });
+            true
+        }
+        Request::Sign(request) => work.jobs.push(Job { id, expires, task: Task::Sign(request) }).is_ok(),
+        Request::Health { nonce } => {
+            work.jobs.push_front(Job { id, expires, task: Task::Health { nonce } });
+            true
+        }
+        Request::Hello { version } if version != protocol::VERSION => {
+            let text =
+                format!("this signer speaks version {} and the server {version}: was the program replaced under it?", protocol::VERSION);
+            replies.die(super::EXIT_CONFIGURATION, text)
+        }
+        Request::Hello { .. } => chore(Chore::Hello),
+        Request::Generate(request) => chore(Chore::Generate(request)),
+        Request::Destroy { kid } => chore(Chore::Destroy(kid)),
+        Request::Inventory => chore(Chore::Inventory),
+    };
+    if !accepted {
+        replies.send(id, Reply::Failed(Failure::Busy));
+    }
+}

@@ -1,0 +1,139 @@
+//! The threads that sign, and what they make of an error.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cryptoki::{error::Error as P11Error, object::ObjectHandle};
+
+use super::{
+    fault::{self, Class},
+    health,
+    index::Lookup,
+    jws,
+    lane::{Device, Lane},
+    process::Replies,
+    queue::Queue,
+};
+use crate::hsm::{
+    protocol::{Failure, Reply, Sign},
+    public_key::PublicKey,
+};
+
+/// What waits for a worker.
+pub(super) struct Job {
+    pub(super) id: u64,
+    /// When nobody waits for the reply any more.
+    pub(super) expires: Instant,
+    pub(super) task: Task,
+}
+
+/// What a worker does.
+pub(super) enum Task {
+    Sign(Sign<'static>),
+    Health { nonce: u64 },
+}
+
+/// Serves jobs for ever. Ends the process when the token does not work any more.
+pub(super) fn run(device: &Arc<Device>, slot: usize, jobs: &Queue<Job>, replies: &Replies) {
+    let mut lane = match Lane::open(device, Some(slot)) {
+        Ok(lane) => lane,
+        Err(error) => replies.die(1, format!("cannot open a session: {}", fault::name(&error))),
+    };
+    loop {
+        let job = jobs.pop();
+        let reply = match &job.task {
+            // Not a moment for what nobody waits for: after a stall a queue is full of it.
+            _ if job.expires <= Instant::now() => Reply::Failed(Failure::Expired),
+            Task::Sign(request) => match sign(&mut lane, request, job.expires, replies) {
+                Ok(signature) => Reply::Signature(signature),
+                Err(failure) => Reply::Failed(failure),
+            },
+            Task::Health { nonce } => health_reply(&mut lane, *nonce, replies),
+        };
+        replies.send(job.id, reply);
+    }
+}
+
+fn sign(lane: &mut Lane, request: &Sign, expires: Instant, replies: &Replies) -> Result<Vec<u8>, Failure> {
+    jws::check(request.kid, request.algorithm, &request.signing_input).map_err(|why| Failure::Refused(why.to_owned()))?;
+    let mut handle = find(lane, request, request.fresh, replies)?;
+    let mut tries_left = 1;
+    loop {
+        let error = match sign_with(lane, handle, request) {
+            Ok(signature) => return Ok(signature),
+            Err(error) => error,
+        };
+        let name = fault::name(&error);
+        // Whatever it was: a failed signature can leave its operation active, and the session with it.
+        if let Err(error) = lane.renew() {
+            replies.die(1, format!("{name}, and then no new session: {}", fault::name(&error)));
+        }
+        tracing::warn!(kid = %request.kid, "signing with key {} failed: {name}", request.kid);
+        match fault::classify(&error) {
+            Class::Mechanism => return Err(Failure::Mechanism(format!("{} is not to be had: {name}", request.algorithm))),
+            Class::Refused => return Err(Failure::Device(name)),
+            Class::Session if tries_left > 0 => {}
+            Class::Handle if tries_left > 0 => handle = find(lane, request, true, replies)?,
+            _ => return Err(only_this_or_die(lane, &name, replies)),
+        }
+        tries_left -= 1;
+        if expires <= Instant::now() {
+            return Err(Failure::Expired);
+        }
+    }
+}
+
+fn sign_with(lane: &mut Lane, handle: ObjectHandle, request: &Sign) -> Result<Vec<u8>, P11Error> {
+    let public_key = || PublicKey::from_spki(request.algorithm, &request.public_key).ok();
+    let message = request.signing_input.as_bytes();
+    lane.device.mechanisms.sign(lane, handle, request.algorithm, message, public_key)
+}
+
+/// The key's handle; the token is asked again if it is not known, or `again`.
+fn find(lane: &mut Lane, request: &Sign, again: bool, replies: &Replies) -> Result<ObjectHandle, Failure> {
+    let index = &lane.device.index;
+    let lookup = match index.known(&request.cka_id) {
+        Some(Lookup::Found(handle)) if again => index.search(lane, &request.cka_id, Some(handle)),
+        Some(known) => Ok(known),
+        None => index.search(lane, &request.cka_id, None),
+    };
+    match lookup {
+        Ok(Lookup::Found(handle)) => Ok(handle),
+        Ok(Lookup::Ambiguous(n)) => Err(Failure::KeyUnclear(format!("{n} private keys share its CKA_ID"))),
+        Ok(Lookup::AbsentLately) => Err(Failure::KeyNotFound),
+        // "Found nothing" is also what a module says whose token is gone.
+        Ok(Lookup::Absent) => Err(match health::token_works(lane) {
+            Ok(true) => Failure::KeyNotFound,
+            Ok(false) => Failure::Device("the token shows neither this key nor the health key".to_owned()),
+            Err(why) => replies.die(1, format!("the token shows no key {} and does not sign: {why}", request.kid)),
+        }),
+        Err(error) => {
+            let name = fault::name(&error);
+            Err(only_this_or_die(lane, &name, replies))
+        }
+    }
+}
+
+/// An error that may mean that the token is gone. If the health key signs it was only this request; if not, a new process is the remedy.
+pub(super) fn only_this_or_die(lane: &mut Lane, what: &str, replies: &Replies) -> Failure {
+    match health::token_works(lane) {
+        Ok(_) => Failure::Device(what.to_owned()),
+        Err(why) => replies.die(1, format!("{what}, and the health key does not sign: {why}")),
+    }
+}
+
+fn health_reply(lane: &mut Lane, nonce: u64, replies: &Replies) -> Reply {
+    match health::sign(lane, nonce) {
+        Ok(Some(proof)) => Reply::Health(proof),
+        Ok(None) => replies.die(1, "the token shows no health key".to_owned()),
+        Err(first) => match lane.renew().and_then(|()| health::sign(lane, nonce)) {
+            Ok(Some(proof)) => Reply::Health(proof),
+            _ => replies.die(1, format!("the health key does not sign: {}", fault::name(&first))),
+        },
+    }
+}
+
+/// How long a reply may take at the most, whatever the client says: what bounds the age of a job.
+pub(super) const MAX_WAIT: Duration = Duration::from_mins(10);

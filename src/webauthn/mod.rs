@@ -1,0 +1,38 @@
+//! The relying party's operations of WebAuthn Level 3: what is sent to a browser and what is demanded of its answer. No I/O.
+//!
+//! - [`creation_options`] makes what `navigator.credentials.create()` is called with (section 5.4);
+//! - [`RegistrationCredential::parse`] reads the answer, strictly (section 5.1.9.3, `RegistrationResponseJSON`);
+//! - [`verify_registration`] is section 7.1, step by step; `attestation` has one file per statement format, `trust` judges chains.
+//!
+//! Everything parsed here comes from the internet: sizes and depths are bounded before anything is allocated, and nothing panics.
+
+mod algorithm;
+mod attestation;
+mod authenticator_data;
+mod cbor;
+mod certificate;
+mod client_data;
+mod cose;
+mod credential;
+mod der;
+mod edwards;
+mod json;
+mod options;
+mod registration;
+mod signature;
+mod trust;
+
+#[cfg(test)]
+mod testing;
+
+pub use algorithm::CoseAlgorithm;
+pub use attestation::StatementError;
+pub use authenticator_data::AuthenticatorDataError;
+pub use cbor::Error as CborError;
+pub use certificate::CertificateError;
+pub use cose::KeyError;
+pub use credential::{ParseError, RegistrationCredential};
+pub use options::{CreationOptions, CreationRequest, CredentialDescriptor, OFFERED_ALGORITHMS, creation_options};
+pub use registration::{Refusal, Registration, RegistrationError, RegistrationPolicy, verify_registration};
+pub use signature::SignatureError;
+pub use trust::{TrustAnchor, TrustAnchorError, TrustError};

@@ -1,0 +1,17 @@
+//! The relying-party engine against genuine and spoilt registrations: published vectors, software authenticators, hostile bytes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says why"
+)]
+
+#[path = "vectors/authenticators.rs"]
+mod authenticators;
+#[path = "vectors/corpus.rs"]
+mod corpus;
+#[path = "vectors/hostile.rs"]
+mod hostile;
+#[path = "vectors/verdicts.rs"]
+mod verdicts;

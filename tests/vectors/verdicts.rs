@@ -1,0 +1,69 @@
+//! Every published registration gets the verdict that it should.
+
+use crate::corpus::{self, Vector};
+
+/// The formats whose procedures are here. `None` is an attestation object in which no format can be read.
+fn is_supported(vector: &Vector) -> bool {
+    !matches!(vector.format(), Some("tpm" | "apple" | "android-key" | "android-safetynet" | "compound"))
+}
+
+/// Checks each vector, prints every wrong verdict and how many were checked, and fails if there is a wrong one or too few of any kind.
+fn judge(name: &str, vectors: &[Vector], least_accepted: usize, least_refused: usize) {
+    let (mut accepted, mut refused, mut later, mut open) = (0, 0, 0, 0);
+    let mut wrong = Vec::new();
+    for vector in vectors {
+        if !is_supported(vector) {
+            later += 1;
+            continue;
+        }
+        let verdict = vector.verify(vector.check_chain);
+        let right = match vector.expected.as_str() {
+            "accept" => verdict.is_ok(),
+            "reject" => verdict.is_err(),
+            other => panic!("{}: expected {other}?", vector.name),
+        };
+        let line = format!("{}: expected {} ({}), got {:?}", vector.name, vector.expected, vector.reason, verdict.as_ref().err());
+        if vector.may_differ {
+            open += 1;
+            eprintln!("open, {}: {line}", if right { "as expected" } else { "otherwise" });
+        } else if !right {
+            wrong.push(line);
+        } else if verdict.is_ok() {
+            accepted += 1;
+        } else {
+            refused += 1;
+        }
+    }
+    eprintln!("{name}: {accepted} accepted, {refused} refused, {open} open, {later} of formats to come");
+    assert!(wrong.is_empty(), "{} wrong verdicts:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(accepted >= least_accepted && refused >= least_refused, "{name}: too few vectors");
+}
+
+#[test]
+fn ours() {
+    judge("ours.jsonl", &corpus::ours(), 45, 67);
+}
+
+#[test]
+fn third_party() {
+    if let Some(vectors) = corpus::third_party() {
+        judge("third-party.jsonl", &vectors, 27, 8);
+    }
+}
+
+/// Genuine statements come with their makers' roots: those lead to them, whether or not the vector is about that.
+#[test]
+fn genuine_chains_lead_to_their_anchors() {
+    let vectors = corpus::ours().into_iter().chain(corpus::third_party().unwrap_or_default());
+    let anchored = vectors.filter(|v| is_supported(v) && v.expected == "accept" && v.has_anchors());
+    let mut checked = 0;
+    for vector in anchored {
+        if vector.may_differ && vector.verify(false).is_err() {
+            continue;
+        }
+        let registration = vector.verify(true).unwrap_or_else(|error| panic!("{}: {error}", vector.name));
+        assert_eq!(registration.attestation_trust.as_str(), "trusted", "{}", vector.name);
+        checked += 1;
+    }
+    assert!(checked >= 2, "{checked}");
+}
