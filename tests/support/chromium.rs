@@ -3,8 +3,9 @@
 //! `CHROMIUM=` overrides the path of the browser.
 
 use std::{
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use futures::{SinkExt, StreamExt};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpStream, process::Child, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 /// How long the browser gets to start, and a page to do what a test waits for. A loaded machine with two cores needs most of it.
@@ -22,7 +23,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A browser with a profile of its own; it and its children are killed when this is dropped.
 pub struct Chromium {
     child: Child,
-    profile: TempDir,
+    /// Goes when the browser has gone.
+    _profile: TempDir,
     endpoint: String,
 }
 
@@ -31,7 +33,7 @@ impl Chromium {
     pub async fn launch() -> Self {
         let program = std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from("/usr/bin/chromium"), PathBuf::from);
         let profile = TempDir::new().unwrap();
-        let child = tokio::process::Command::new(&program)
+        let child = Command::new(&program)
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"])
             .args(["--remote-debugging-port=0", "--hide-scrollbars", "about:blank"])
@@ -40,11 +42,10 @@ impl Chromium {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|e| panic!("{} does not start ({e}): install it or set CHROMIUM", program.display()));
         let endpoint = devtools_endpoint(profile.path()).await;
-        Self { child, profile, endpoint }
+        Self { child, _profile: profile, endpoint }
     }
 
     /// A fresh tab, with its own connection, showing nothing.
@@ -65,10 +66,10 @@ impl Chromium {
 impl Drop for Chromium {
     /// The program is often a script around the browser: the whole process group has to go.
     fn drop(&mut self) {
-        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
             let _ = kill_process_group(group, Signal::KILL);
         }
-        let _ = self.profile.path();
+        let _ = self.child.wait();
     }
 }
 

@@ -13,19 +13,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openssl::rand::rand_bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
-use super::api::{Api, Tenant};
+use super::{
+    api::{Api, Tenant},
+    token::{MODULE, make_token},
+};
 
 /// How long the program gets to serve, or to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// SoftHSM2's module.
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -140,7 +139,13 @@ impl Server {
 
     /// One command of the program, with this server's configuration.
     pub fn cli(&self, args: &[&str]) -> Output {
-        run(self.folder.path(), &[], args)
+        self.cli_with(&[], args)
+    }
+
+    /// The same with something in its environment.
+    pub fn cli_with(&self, env: &[(&str, &str)], args: &[&str]) -> Output {
+        let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        run(self.folder.path(), &env, args)
     }
 
     /// A tenant for `http://localhost:8000` made on the command line, with its first API key.
@@ -228,42 +233,6 @@ impl TenantSpec {
             },
         })
     }
-}
-
-/// Makes a token of the folder's own; its PIN is random and lies in a file that only we can read. Returns the PIN.
-fn make_token(folder: &Path) -> String {
-    let conf = folder.join("softhsm2.conf");
-    fs::create_dir(folder.join("tokens")).unwrap();
-    let tokens = folder.join("tokens");
-    fs::write(&conf, format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display())).unwrap();
-    let (so_pin, pin) = (random_digits(), random_digits());
-    for args in [
-        &["--init-token", "--label", "test", "--so-pin", "env:SO"][..],
-        &["--login", "--login-type", "so", "--so-pin", "env:SO", "--init-pin", "--new-pin", "env:PIN"],
-    ] {
-        let output = Command::new("pkcs11-tool")
-            .args(["--module", MODULE, "--slot-index", "0"])
-            .args(args)
-            .envs([("SO", so_pin.as_str()), ("PIN", pin.as_str())])
-            .env("SOFTHSM2_CONF", &conf)
-            .output()
-            .unwrap_or_else(|e| panic!("pkcs11-tool does not start ({e}): install opensc"));
-        assert!(output.status.success(), "pkcs11-tool: {}", text(&output));
-    }
-    private_file(&folder.join("pin"), &pin);
-    pin
-}
-
-fn private_file(path: &Path, content: &str) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
-    std::io::Write::write_all(&mut file, content.as_bytes()).unwrap();
-}
-
-fn random_digits() -> String {
-    let mut bytes = [0; 16];
-    rand_bytes(&mut bytes).unwrap();
-    bytes.iter().map(|b| char::from(b'0' + b % 10)).collect()
 }
 
 fn configuration(spec: &ServerSpec, folder: &Path, database: &str) -> String {

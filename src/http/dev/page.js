@@ -322,7 +322,7 @@ function showExamples(info) {
     ["Begin a registration, as a backend does", `curl -s ${base}/registration/initialize \\\n  -H "apiKey: $API_KEY" -H "Content-Type: application/json" \\\n  -d '{"user_id": "u1", "username": "ann"}'`],
     ["Fetch the public keys that verify its tokens", `curl -s ${base}/.well-known/jwks.json`],
   ].map(([title, command], i) => {
-    const pre = element("pre", { id: `example-${i}`, className: "code wrapped", tabIndex: 0, textContent: command });
+    const pre = element("pre", { id: `example-${i}`, className: "code", tabIndex: 0, textContent: command });
     const button = element("button", { type: "button", className: "copy", textContent: "Copy", ariaLabel: `Copy: ${title}` });
     button.dataset.copy = pre.id;
     const head = element("div", { className: "raw-head" }, element("h3", { textContent: title }), button);
@@ -350,8 +350,8 @@ function readForm() {
   const username = $("username").value.trim();
   const help = $("username-help");
   const missing = username === "";
-  help.dataset.kind = missing ? "problem" : "";
-  help.textContent = missing ? "Type a user name first." : "Any name will do; your device shows it beside the passkey.";
+  $("username-missing").hidden = !missing;
+  help.hidden = missing;
   $("username").setAttribute("aria-invalid", String(missing));
   if (missing) $("username").focus();
   const attestation = $("register-form").elements.attestation.value;
