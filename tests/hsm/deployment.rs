@@ -19,7 +19,7 @@ use passkey_hsm::{
     hsm::{Error, GenerateRequest, GeneratedKey, SignRequest, Signer, SignerCommand, SignerOptions, Status},
 };
 
-use super::support::softhsm::SoftHsm;
+use super::softhsm::SoftHsm;
 
 pub(crate) const START: Duration = Duration::from_secs(20);
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     deployment::{Key, START, options, start, until},
-    support::softhsm::SoftHsm,
+    softhsm::SoftHsm,
 };
 
 pub(crate) fn send_signal(pid: u32, signal: Signal) {

@@ -7,7 +7,7 @@ use passkey_hsm::hsm::SignerCommand;
 
 use super::{
     deployment,
-    support::softhsm::{SoftHsm, module},
+    softhsm::{SoftHsm, module},
 };
 
 const SOURCE: &str = r#"

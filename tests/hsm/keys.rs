@@ -9,7 +9,7 @@ use passkey_hsm::{
 
 use super::{
     deployment::{Key, NOW, key_id, options, start},
-    support::softhsm::SoftHsm,
+    softhsm::SoftHsm,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

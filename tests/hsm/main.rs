@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "times are worth seeing with --nocapture")]
 
-#[path = "../support/mod.rs"]
-mod support;
+#[path = "../support/softhsm.rs"]
+mod softhsm;
 
 mod cost;
 mod deployment;

@@ -7,7 +7,7 @@ use passkey_hsm::{
 
 use super::{
     deployment::{Key, key_id, options, signing_input, start, until},
-    support::softhsm::SoftHsm,
+    softhsm::SoftHsm,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use passkey_hsm::hsm::{Error, PinSource, ProcessState, Signer, SignerOptions, To
 
 use super::{
     deployment::{START, command, options, until},
-    support::softhsm::{SoftHsm, module},
+    softhsm::{SoftHsm, module},
 };
 
 /// The options with a script that notes each start before the signer process takes its place.

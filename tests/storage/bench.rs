@@ -10,7 +10,7 @@ use passkey_hsm::{
 };
 use sqlx::{AssertSqlSafe, Connection};
 
-use crate::support::postgres::Server;
+use crate::postgres::Server;
 
 /// When everything happens, in milliseconds, unless a test says otherwise.
 pub const NOW: i64 = 1_700_000_000_000;

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     bench::{Bench, credential, event},
-    support::postgres::Server,
+    postgres::Server,
 };
 
 #[derive(Clone)]

@@ -1,8 +1,8 @@
 //! The contract of the store: every method and every outcome, on SQLite and on PostgreSQL alike.
 #![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by panicking, and nothing uses it")]
 
-#[path = "../support/mod.rs"]
-mod support;
+#[path = "../support/postgres.rs"]
+mod postgres;
 
 /// Runs each function once per engine, as a test of that engine's module.
 macro_rules! on_both_engines {

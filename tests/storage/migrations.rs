@@ -98,7 +98,7 @@ async fn both_engines_have_the_same_columns() {
     .unwrap()
     .into_iter()
     .collect();
-    let mut conn = crate::support::postgres::Server::connect(&p.url).await;
+    let mut conn = crate::postgres::Server::connect(&p.url).await;
     let postgres: Columns = sqlx::query_as::<_, (String, String, bool)>(
         r"SELECT CAST(table_name AS text), CAST(column_name AS text), is_nullable = 'NO' FROM information_schema.columns
         WHERE table_schema = 'public' AND table_name NOT LIKE '\_sqlx%'",
