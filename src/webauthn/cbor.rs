@@ -125,6 +125,12 @@ impl<'a> Map<'a> {
         self.0.iter().find_map(|(k, v)| (k.as_text() == Some(key)).then_some(v))
     }
 
+    /// Takes out what is under a text key.
+    pub(super) fn take_text(&mut self, key: &str) -> Option<Value<'a>> {
+        let at = self.0.iter().position(|(k, _)| k.as_text() == Some(key))?;
+        Some(self.0.swap_remove(at).1)
+    }
+
     /// What is under an integer key.
     pub(super) fn int(&self, key: i64) -> Option<&Value<'a>> {
         self.0.iter().find_map(|(k, v)| (k.as_int() == Some(key)).then_some(v))
