@@ -135,7 +135,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
             return;
         }
         // A process that had served for a while is started again at once; one that does not come up is not hammered.
-        let served_long = begun.elapsed() > Duration::from_secs(10);
+        let served_long = begun.elapsed() > Duration::from_secs(1);
         let pause = match ending.code {
             Some(EXIT_CONFIGURATION) => shared.options.absent_backoff,
             _ if quick || served_long => Duration::ZERO,
