@@ -161,8 +161,9 @@ async fn run_one(shared: &Shared, place: usize) -> Option<Ending> {
         Ok(process) => process,
         Err(ending) => return Some(ending),
     };
-    shared.record(place, |r| (r.state, r.last_health, r.absent) = (ProcessState::Up, Some(Instant::now()), false));
+    // In this order: who sees that it is up can use it.
     shared.pool.set(place, Some(process.connection.clone()));
+    shared.record(place, |r| (r.state, r.last_health, r.absent) = (ProcessState::Up, Some(Instant::now()), false));
     let end = watch_over(shared, place, &mut process).await;
     shared.pool.set(place, None);
     let Some((reason, why)) = end else {
