@@ -11,7 +11,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::{
-    domain::{Clock, KeyId, Rng, TenantId},
+    domain::{Clock, KeyId, Rng, SigningAlgorithm, TenantId},
     hsm::{self, Signer},
     storage::{self, Store},
     webauthn::RegistrationError,
@@ -104,6 +104,9 @@ pub enum Error {
     /// The tenant already has a credential of this id (WebAuthn L3 section 7.1 step 26); its challenge is used up.
     #[error("the credential is already registered")]
     CredentialExists,
+    /// The token cannot make keys of this algorithm. Nothing was left behind.
+    #[error("the token makes no keys for {0}")]
+    Unsupported(SigningAlgorithm, #[source] hsm::Error),
     /// A name that must be unique is taken.
     #[error("{0}")]
     Conflict(String),

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::{ApiKey, ApiKeyRecord, AuditEventType, KeyId, KeyState, SigningKey, Tenant, TenantConfig, TenantId, TenantSettings},
     failpoint,
-    hsm::GenerateRequest,
+    hsm::{self, GenerateRequest},
 };
 
 /// A tenant to be.
@@ -129,7 +129,11 @@ impl Tenants {
     async fn finish(&self, tenant: Tenant, intent: SigningKey, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
         let request =
             GenerateRequest { kid: intent.id, algorithm: intent.algorithm, rsa_bits: intent.rsa_bits, now: self.context.clock.now() };
-        let made = self.context.signer.generate(&request).await?;
+        let made = match self.context.signer.generate(&request).await {
+            // The token will never make this key: what was begun is given up rather than left for somebody to finish.
+            Err(error @ hsm::Error::Mechanism(_)) => return Err(self.abandon(intent, error).await),
+            made => made?,
+        };
         failpoint::hit("tenant.key_generated");
         let now = self.context.clock.now();
         let key = SigningKey {
@@ -154,5 +158,19 @@ impl Tenants {
         let completed = self.context.store.complete_tenant(tenant.id, &key, hashed.as_ref().map(|(r, h)| (*r, h)), &events).await?;
         failpoint::hit("tenant.completed");
         if completed { Ok(CreatedTenant { tenant, key, api_key }) } else { Err(Error::TenantNotFound(tenant.id)) }
+    }
+
+    /// Gives up a tenant whose key the token cannot make, after seeing to it that nothing of the key is there. Returns why.
+    async fn abandon(&self, intent: SigningKey, why: hsm::Error) -> Error {
+        let gone = self.context.signer.destroy(intent.id).await;
+        let destroyed = SigningKey { state: KeyState::Destroyed, ..intent };
+        let abandoned = match gone {
+            Ok(_) => self.context.store.abandon_tenant(&destroyed).await.map_err(Error::from),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = abandoned {
+            tracing::warn!(%error, "tenant {} could not be given up: {error}", destroyed.tenant_id);
+        }
+        Error::Unsupported(destroyed.algorithm, why)
     }
 }

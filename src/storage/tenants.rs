@@ -62,6 +62,15 @@ impl Store {
         .await
     }
 
+    /// Gives a tenant in the making up: its key, `destroyed` now, was never made or is gone from the token. The rows stay, out of sight,
+    /// because an id is never used again. `false` when the key was not pending any more.
+    pub async fn abandon_tenant(&self, key: &SigningKey) -> Result<bool, Error> {
+        self.write("abandon_tenant", key.clone(), |tx, key| {
+            Box::pin(async move { Ok(if signing_keys::settle_pending(tx, key).await? { Done::Keep(true) } else { Done::Undo(false) }) })
+        })
+        .await
+    }
+
     /// A tenant, unless it is still in the making.
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Tenant>, Error> {
         let row = query!(

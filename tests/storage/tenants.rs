@@ -1,7 +1,7 @@
 //! Tenants, from the intent to the change of a configuration.
 
 use passkey_hsm::{
-    domain::{AuditEventType, KeyId, SystemRng, TenantId, TenantSettings},
+    domain::{AuditEventType, KeyId, KeyState, SigningKey, SystemRng, TenantId, TenantSettings},
     storage::Error,
 };
 
@@ -12,6 +12,7 @@ on_both_engines! {
     an_id_is_taken_once,
     a_tenant_is_completed_once,
     a_tenant_is_not_completed_with_a_key_that_is_not_its_own_pending_one,
+    an_abandoned_tenant_is_never_seen_again,
     a_failed_completion_leaves_the_tenant_in_the_making,
     an_update_replaces_what_it_is_given,
     an_update_of_no_tenant_leaves_no_trace,
@@ -70,6 +71,18 @@ async fn a_tenant_is_not_completed_with_a_key_that_is_not_its_own_pending_one(b:
         assert!(!b.store.complete_tenant(tenant.id, key, None, &[]).await.unwrap());
     }
     assert_same(&b.store.incomplete_tenants().await.unwrap(), &[(&tenant, &pending)]);
+}
+
+async fn an_abandoned_tenant_is_never_seen_again(b: Bench) {
+    let tenant = tenant();
+    let pending = pending_key(tenant.id, KeyId::random(&SystemRng));
+    b.store.begin_tenant(&tenant, &pending).await.unwrap();
+    let destroyed = SigningKey { state: KeyState::Destroyed, ..pending.clone() };
+    assert!(b.store.abandon_tenant(&destroyed).await.unwrap());
+    assert!(!b.store.abandon_tenant(&destroyed).await.unwrap());
+    assert!(b.store.incomplete_tenants().await.unwrap().is_empty());
+    assert!(b.store.tenant(tenant.id).await.unwrap().is_none());
+    assert!(!b.store.complete_tenant(tenant.id, &activated(&pending), None, &[]).await.unwrap());
 }
 
 async fn a_failed_completion_leaves_the_tenant_in_the_making(b: Bench) {
