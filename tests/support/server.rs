@@ -81,13 +81,29 @@ impl Server {
         assert!(migrated.status.success(), "migrate: {}", text(&migrated));
         let log = Arc::new(Mutex::new(String::new()));
         let (child, public, admin) = spawn(folder.path(), &spec, &log).await;
-        Self { folder, spec, pin, database, child, log, public, admin }
+        let server = Self { folder, spec, pin, database, child, log, public, admin };
+        server.wait_until_ready().await;
+        server
     }
 
     /// Runs the program again with the same token and data, after [`Server::kill`] or [`Server::terminate`].
     pub async fn restart(&mut self) {
         self.spec.env.clear();
         (self.child, self.public, self.admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+        self.wait_until_ready().await;
+    }
+
+    /// Waits until the program says that database and HSM are there; it listens before that.
+    async fn wait_until_ready(&self) {
+        let (admin, started) = (self.admin_api(), Instant::now());
+        loop {
+            let answer = admin.get("/health/ready").await;
+            if answer.status == 200 {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "not ready after {PATIENCE:?}: {}", answer.body);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// `kill -9`.
