@@ -25,7 +25,7 @@ PINs, unless it is there already. In DIR:
 USAGE
 }
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$@"; }
 die() { printf 'softhsm-setup.sh: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -50,6 +50,8 @@ have_chromium() {
     case $(readlink -f "$chromium") in */snap*) return 1 ;; esac
 }
 
+is_ubuntu() { [ -r /etc/os-release ] && grep -q '^ID=ubuntu' /etc/os-release; }
+
 # Prints the Debian names of the packages that are missing.
 missing_packages() {
     have softhsm2-util && find_module >/dev/null || echo softhsm2
@@ -59,7 +61,7 @@ missing_packages() {
     have_openssl_headers || echo libssl-dev
     if [ "$with_tests" = yes ]; then
         have_postgres || echo postgresql
-        have_chromium || echo chromium
+        have_chromium || is_ubuntu || echo chromium
         have_jwcrypto || echo python3-jwcrypto
     fi
 }
@@ -73,36 +75,36 @@ as_root() (
 )
 apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends "$@"; }
 
+advise() { # where command
+    {
+        say "$1 run this, then try again (elsewhere look for packages of like names):" "    $2"
+        if [ "$with_tests" = yes ]; then say "Set CHROMIUM to the browser when its program is not called chromium."; fi
+    } >&2
+    exit 1
+}
+
 install_packages() { # packages...
     case $(uname -s) in
         Linux) ;;
         Darwin)
-            say "macOS: install what is needed with Homebrew, then run this script again:" >&2
-            die "    brew install softhsm opensc openssl@3 pkgconf$([ "$with_tests" = yes ] && echo ' postgresql@17 && brew install --cask chromium && pip3 install jwcrypto')"
+            more=
+            if [ "$with_tests" = yes ]; then more=' postgresql@17 && brew install --cask chromium && pip3 install jwcrypto'; fi
+            advise "On macOS with Homebrew" "brew install softhsm opensc openssl@3 pkgconf$more"
             ;;
         *) die "$(uname -s) is not known here. Install SoftHSM2, OpenSC, OpenSSL's headers, pkg-config and a C compiler, then run this again" ;;
     esac
     if ! have apt-get; then
-        say "No apt-get here. On Fedora run this, then this script again (elsewhere look for packages of like names):" >&2
-        die "    sudo dnf install softhsm opensc openssl-devel pkgconf-pkg-config gcc$([ "$with_tests" = yes ] && echo ' postgresql-server chromium python3-jwcrypto')"
+        more=
+        if [ "$with_tests" = yes ]; then more=' postgresql-server chromium python3-jwcrypto'; fi
+        advise "No apt-get here. On Fedora" "sudo dnf install softhsm opensc openssl-devel pkgconf-pkg-config gcc$more"
     fi
     if [ "$(id -u)" != 0 ] && ! have sudo; then
-        die "to install packages this must be root. As root run: apt-get install $*"
+        advise "Packages are missing, and this is neither root nor is there sudo. As root" "apt-get update && apt-get install $*"
     fi
-    no_chromium_on_ubuntu "$@"
     say "Installing: $*"
     # Lists that were never fetched, or are old, are the usual reason for a failure: fetched once, here.
     apt update || say "apt-get update failed; trying with the lists there are"
     case " $* " in *" postgresql "*) without_cluster install "$@" ;; *) apt install "$@" ;; esac
-}
-
-# Ubuntu has Chromium as a snap alone; its package is a stub.
-no_chromium_on_ubuntu() {
-    case " $* " in *" chromium "*) ;; *) return 0 ;; esac
-    if [ -r /etc/os-release ] && grep -q '^ID=ubuntu' /etc/os-release; then
-        say "Ubuntu has Chromium only as a snap, whose sandbox the browser tests cannot drive. Install Google Chrome or Debian's Chromium, then" >&2
-        die "run this again with CHROMIUM set to the program, for example CHROMIUM=/usr/bin/google-chrome make test"
-    fi
 }
 
 # Debian starts a database cluster when the server is first installed. The tests start their own as an ordinary process, so for this one
@@ -121,11 +123,16 @@ without_cluster() {
 packages() {
     if [ "$with_tests" = yes ] && [ -n "${CHROMIUM:-}" ] && ! have "$CHROMIUM"; then die "CHROMIUM=$CHROMIUM is not a program"; fi
     missing=$(missing_packages | tr '\n' ' ')
-    [ -n "$missing" ] || return 0
-    # shellcheck disable=SC2086 # one word a package
-    install_packages $missing
-    missing=$(missing_packages | tr '\n' ' ')
-    [ -z "$missing" ] || die "still missing after the installation: $missing"
+    if [ -n "$missing" ]; then
+        # shellcheck disable=SC2086 # one word a package
+        install_packages $missing
+        missing=$(missing_packages | tr '\n' ' ')
+        [ -z "$missing" ] || die "still missing after the installation: $missing"
+    fi
+    if [ "$with_tests" = yes ] && ! have_chromium; then
+        say "Ubuntu has Chromium only as a snap, whose sandbox the browser tests cannot drive. Install Google Chrome or Debian's Chromium," >&2
+        die "then try again with CHROMIUM set to the program, for example CHROMIUM=/usr/bin/google-chrome make test"
+    fi
 }
 
 # --- The token -------------------------------------------------------------------------------------------------------------------

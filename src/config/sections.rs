@@ -119,7 +119,7 @@ pub struct Hsm {
     pub max_in_flight: usize,
     /// A signature that takes longer is given up.
     pub sign_timeout: Duration,
-    /// A signer that answers nothing for this long is replaced.
+    /// A signer process of which a signing call into the module takes longer is replaced.
     pub hang_timeout: Duration,
     /// Who hashes what is signed.
     pub hashing: Hashing,

@@ -93,7 +93,9 @@ const MAX_KEYS: usize = 4096;
 
 /// Public keys that were parsed, by their SubjectPublicKeyInfo: parsing costs as much as a verification.
 #[derive(Debug, Default)]
-pub(super) struct KeyCache(Mutex<HashMap<(SigningAlgorithm, Vec<u8>), Arc<PublicKey>>>);
+pub(super) struct KeyCache(Mutex<ParsedKeys>);
+
+type ParsedKeys = HashMap<(SigningAlgorithm, Vec<u8>), Arc<PublicKey>>;
 
 impl KeyCache {
     /// The parsed key.

@@ -152,12 +152,11 @@ impl Process {
         // It may have said why a moment ago, and be about to leave with its exit code.
         let status = if reason == "start" || reason == "exit" { timeout(LEAVE_LIMIT / 4, self.child.wait()).await.ok() } else { None };
         self.connection.close();
-        let status = match status {
-            Some(status) => status,
-            None => {
-                let _ = self.child.start_kill();
-                self.child.wait().await
-            }
+        let status = if let Some(status) = status {
+            status
+        } else {
+            let _ = self.child.start_kill();
+            self.child.wait().await
         };
         let announced = self.connection.stopping();
         let code = announced.as_ref().map(|(code, _)| *code).or_else(|| exit_code(status.as_ref().ok().copied()));

@@ -165,13 +165,11 @@ async fn run_one(shared: &Shared, place: usize) -> Option<Ending> {
     shared.pool.set(place, Some(process.connection.clone()));
     let end = watch_over(shared, place, &mut process).await;
     shared.pool.set(place, None);
-    match end {
-        Some((reason, why)) => Some(process.end(reason, why).await),
-        None => {
-            process.finish(shared.options.sign_deadline).await;
-            None
-        }
-    }
+    let Some((reason, why)) = end else {
+        process.finish(shared.options.sign_deadline).await;
+        return None;
+    };
+    Some(process.end(reason, why).await)
 }
 
 /// A process that has signed with the health key. One is started at a time: see [`Shared::start`].

@@ -11,6 +11,7 @@ use crate::domain::{Aaguid, BackupFlags, Credential, CredentialId, NewCredential
 
 pub(super) const TABLE: &str = "credentials";
 
+#[expect(clippy::struct_excessive_bools, reason = "the table's columns")]
 struct CredentialRow {
     tenant_id: Uuid,
     id: Vec<u8>,

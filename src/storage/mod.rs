@@ -29,7 +29,7 @@ mod users;
 #[cfg(feature = "sqlite")]
 mod writer;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use conn::{Pooled, Work};
 pub use counters::Stats;
@@ -61,9 +61,9 @@ pub struct Store(Backend);
 #[derive(Clone)]
 enum Backend {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlite::Sqlite),
+    Sqlite(Arc<sqlite::Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(postgres::Postgres),
+    Postgres(Arc<postgres::Postgres>),
 }
 
 impl Store {
@@ -74,9 +74,9 @@ impl Store {
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, Error> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             #[cfg(feature = "sqlite")]
-            Some("sqlite") => Ok(Self(Backend::Sqlite(sqlite::Sqlite::open(url, max_connections).await?))),
+            Some("sqlite") => Ok(Self(Backend::Sqlite(sqlite::Sqlite::open(url, max_connections).await?.into()))),
             #[cfg(feature = "postgres")]
-            Some("postgres" | "postgresql") => Ok(Self(Backend::Postgres(postgres::Postgres::open(url, max_connections).await?))),
+            Some("postgres" | "postgresql") => Ok(Self(Backend::Postgres(postgres::Postgres::open(url, max_connections).await?.into()))),
             #[cfg(not(feature = "sqlite"))]
             Some("sqlite") => Err(Error::Url("this build has no SQLite".to_owned())),
             #[cfg(not(feature = "postgres"))]

@@ -101,14 +101,15 @@ impl<D: Send + Sync, T: Send> Unit for Pending<D, T> {
     }
 
     fn answer(self: Box<Self>, commit: Result<(), Error>) {
-        let result = match (self.result, commit) {
-            (Some(Ok(Done::Keep(value) | Done::Undo(value))), Ok(())) => Ok(value),
-            (Some(Err(error)), Ok(())) => Err(error),
-            (Some(Ok(Done::Keep(_))), Err(error)) => Err(error),
-            // It wrote nothing, whatever became of the others; but what it saw of them may never have been.
-            (_, Err(Error::OutcomeUnknown(fault) | Error::Unavailable(fault))) => Err(Error::Unavailable(fault)),
-            (_, Err(error)) => Err(error),
-            (None, Ok(())) => Err(Error::Unavailable(Fault::stopped())),
+        let result = match commit {
+            Ok(()) => match self.result {
+                Some(Ok(Done::Keep(value) | Done::Undo(value))) => Ok(value),
+                Some(Err(error)) => Err(error),
+                None => Err(Error::Unavailable(Fault::stopped())),
+            },
+            // What wrote nothing is not in doubt. But what it saw of the others may never have been: its result is no good either.
+            Err(Error::OutcomeUnknown(fault)) if !matches!(self.result, Some(Ok(Done::Keep(_)))) => Err(Error::Unavailable(fault)),
+            Err(error) => Err(error),
         };
         // A caller that no longer waits has its writes all the same.
         let _ = self.answer.send(result);
@@ -215,9 +216,13 @@ impl Task {
         if kept.is_empty() {
             return Ok(tx.rollback().await?);
         }
-        kept.iter().for_each(|name| failpoint::hit_in("storage.before_commit", name));
+        for name in &kept {
+            failpoint::hit_in("storage.before_commit", name);
+        }
         bounded_commit(tx.commit()).await?;
-        kept.iter().for_each(|name| failpoint::hit_in("storage.after_commit", name));
+        for name in &kept {
+            failpoint::hit_in("storage.after_commit", name);
+        }
         self.counters.committed(kept.len());
         Ok(())
     }

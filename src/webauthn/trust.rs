@@ -100,3 +100,150 @@ fn find_path(path: &[Certificate<'_>], anchors: &[TrustAnchor], now: Timestamp) 
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use openssl::pkey::{PKey, Private};
+
+    use super::*;
+    use crate::webauthn::{
+        CoseAlgorithm, Refusal,
+        testing::{CertificateSpec, KeyPair, Maker, NEW_YEAR, Statement},
+    };
+
+    /// Root, intermediate and attestation certificate, each with its key.
+    struct Chain([(X509, PKey<Private>); 3]);
+
+    impl Chain {
+        fn new() -> Self {
+            Self::valid((0, 365), (0, 365))
+        }
+
+        fn valid(intermediate: (i64, i64), leaf: (i64, i64)) -> Self {
+            let key = || KeyPair::generate(CoseAlgorithm::Es256).private;
+            let (root_key, intermediate_key, leaf_key) = (key(), key(), key());
+            let ca = |name, validity| CertificateSpec { subject: name, ca: Some(true), validity, ..CertificateSpec::default() };
+            let root = ca(&[("CN", "Root")], (0, 365)).make(&root_key, None);
+            let intermediate = ca(&[("CN", "Intermediate")], intermediate).make(&intermediate_key, Some((&root, &root_key)));
+            let spec = CertificateSpec { validity: leaf, ..CertificateSpec::default() };
+            let leaf = spec.make(&leaf_key, Some((&intermediate, &intermediate_key)));
+            Self([(root, root_key), (intermediate, intermediate_key), (leaf, leaf_key)])
+        }
+
+        /// A registration with these certificates in x5c and these as anchors, by their place.
+        fn verify(&self, x5c: &[usize], anchors: &[usize]) -> Result<AttestationTrust, TrustError> {
+            let ders = x5c.iter().map(|&n| self.0[n].0.to_der().unwrap()).collect();
+            let signer = self.0[x5c[0]].1.clone();
+            self.judge(Statement::Packed(signer, CoseAlgorithm::Es256, ders), anchors)
+        }
+
+        fn judge(&self, statement: Statement, anchors: &[usize]) -> Result<AttestationTrust, TrustError> {
+            let anchors = anchors.iter().map(|&n| TrustAnchor(self.0[n].0.clone())).collect();
+            let verdict = Maker { anchors, ..Maker::attested(statement) }.verify();
+            verdict.map(|registration| registration.attestation_trust).map_err(|error| match error.refusal() {
+                Refusal::Trust(reason) => {
+                    assert_eq!(error.step(), 24);
+                    reason.clone()
+                }
+                other => panic!("{other}"),
+            })
+        }
+    }
+
+    const ROOT: usize = 0;
+    const INTERMEDIATE: usize = 1;
+    const LEAF: usize = 2;
+
+    fn is_no_path(verdict: Result<AttestationTrust, TrustError>) -> bool {
+        matches!(verdict, Err(TrustError::NoPath(_)))
+    }
+
+    #[test]
+    fn paths_to_any_kind_of_anchor() {
+        let chain = Chain::new();
+        let trusted = Ok(AttestationTrust::Trusted);
+        assert_eq!(chain.verify(&[LEAF, INTERMEDIATE], &[ROOT]), trusted);
+        assert_eq!(chain.verify(&[LEAF, INTERMEDIATE, ROOT], &[ROOT]), trusted);
+        assert_eq!(chain.verify(&[LEAF], &[INTERMEDIATE]), trusted);
+        assert_eq!(chain.verify(&[LEAF, INTERMEDIATE], &[INTERMEDIATE]), trusted);
+        assert_eq!(chain.verify(&[LEAF, INTERMEDIATE, ROOT], &[INTERMEDIATE]), trusted);
+        assert_eq!(chain.verify(&[LEAF], &[LEAF]), trusted);
+        assert_eq!(chain.verify(&[LEAF, INTERMEDIATE, ROOT], &[LEAF]), trusted);
+    }
+
+    #[test]
+    fn no_anchors_no_judgement() {
+        let chain = Chain::new();
+        assert_eq!(chain.verify(&[LEAF, INTERMEDIATE], &[]), Ok(AttestationTrust::Untrusted));
+        assert_eq!(chain.verify(&[LEAF, ROOT, INTERMEDIATE], &[]), Ok(AttestationTrust::Untrusted));
+    }
+
+    #[test]
+    fn no_path() {
+        let (chain, other) = (Chain::new(), Chain::new());
+        assert!(is_no_path(chain.verify(&[LEAF], &[ROOT])));
+        let leaf = chain.0[LEAF].0.to_der().unwrap();
+        let foreign = |signer: &PKey<Private>| Statement::Packed(signer.clone(), CoseAlgorithm::Es256, vec![leaf.clone()]);
+        // Of the same name, with another key.
+        assert!(is_no_path(other.judge(foreign(&chain.0[LEAF].1), &[INTERMEDIATE])));
+        assert!(is_no_path(other.judge(foreign(&chain.0[LEAF].1), &[ROOT])));
+    }
+
+    #[test]
+    fn order_matters() {
+        let chain = Chain::new();
+        assert_eq!(chain.verify(&[LEAF, ROOT, INTERMEDIATE], &[ROOT]), Err(TrustError::NotAChain(0)));
+        assert_eq!(chain.verify(&[LEAF, INTERMEDIATE, INTERMEDIATE], &[ROOT]), Err(TrustError::NotAChain(1)));
+        assert_eq!(chain.verify(&[LEAF, LEAF], &[ROOT]), Err(TrustError::NotAChain(0)));
+    }
+
+    #[test]
+    fn a_name_is_no_signature() {
+        let (chain, other) = (Chain::new(), Chain::new());
+        let ders = vec![chain.0[LEAF].0.to_der().unwrap(), other.0[INTERMEDIATE].0.to_der().unwrap()];
+        let statement = Statement::Packed(chain.0[LEAF].1.clone(), CoseAlgorithm::Es256, ders);
+        assert_eq!(other.judge(statement, &[ROOT]), Err(TrustError::NotAChain(0)));
+    }
+
+    #[test]
+    fn dates_are_judged_at_the_given_instant() {
+        // The instant is the end of the first day.
+        assert!(Chain::valid((-9, 9), (0, 2)).verify(&[LEAF, INTERMEDIATE], &[ROOT]).is_ok());
+        for (intermediate, leaf) in [((-9, 0), (0, 9)), ((2, 9), (0, 9)), ((0, 9), (-9, 0)), ((0, 9), (2, 9))] {
+            let chain = Chain::valid(intermediate, leaf);
+            assert!(is_no_path(chain.verify(&[LEAF, INTERMEDIATE], &[ROOT])), "{intermediate:?} {leaf:?}");
+        }
+        // An anchor's own dates count too, be it the attestation certificate.
+        assert!(is_no_path(Chain::valid((0, 9), (-9, 0)).verify(&[LEAF], &[LEAF])));
+    }
+
+    #[test]
+    fn only_cas_issue() {
+        let key = || KeyPair::generate(CoseAlgorithm::Es256).private;
+        let (issuer_key, leaf_key) = (key(), key());
+        let issuer = CertificateSpec { subject: &[("CN", "No CA")], ..CertificateSpec::default() }.make(&issuer_key, None);
+        let leaf = CertificateSpec::default().make(&leaf_key, Some((&issuer, &issuer_key)));
+        let statement = Statement::Packed(leaf_key, CoseAlgorithm::Es256, vec![leaf.to_der().unwrap()]);
+        let maker = Maker { anchors: vec![TrustAnchor(issuer)], ..Maker::attested(statement) };
+        assert_eq!(maker.verify().unwrap_err().step(), 24);
+    }
+
+    #[test]
+    fn anchors_judge_certificates_alone() {
+        let anchors = || vec![TrustAnchor(Chain::new().0[ROOT].0.clone())];
+        for (statement, trust) in [(Statement::None, AttestationTrust::None), (Statement::PackedSelf, AttestationTrust::SelfAttestation)] {
+            let maker = Maker { anchors: anchors(), now: Timestamp::from_millis(NEW_YEAR), ..Maker::attested(statement) };
+            assert_eq!(maker.verify().unwrap().attestation_trust, trust);
+        }
+    }
+
+    #[test]
+    fn anchors_are_read_from_pem_and_der() {
+        let chain = Chain::new();
+        let pem = [chain.0[ROOT].0.to_pem().unwrap(), chain.0[LEAF].0.to_pem().unwrap()].concat();
+        assert_eq!(TrustAnchor::from_pem(&pem).unwrap().len(), 2);
+        assert!(TrustAnchor::from_der(&chain.0[ROOT].0.to_der().unwrap()).is_ok());
+        assert_eq!(TrustAnchor::from_pem(b"").unwrap_err(), TrustAnchorError);
+        assert_eq!(TrustAnchor::from_der(b"x").unwrap_err(), TrustAnchorError);
+    }
+}

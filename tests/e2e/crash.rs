@@ -19,7 +19,7 @@ use crate::support::{
     authenticator::Format,
     jose,
     keys::Algorithm,
-    postgres::Database,
+    postgres,
     server::{Server, ServerSpec, TenantSpec, text},
 };
 
@@ -42,8 +42,8 @@ async fn a_finalize_dies_at_every_step_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finalize_dies_at_every_step_on_postgres() {
     for point in BEFORE_THE_COMMIT.into_iter().chain(AFTER_THE_COMMIT) {
-        let database = Database::new().await;
-        a_finalize_dies(Some(database.url().to_owned()), point).await;
+        let database = postgres::Server::shared().empty_database().await;
+        a_finalize_dies(Some(database), point).await;
     }
 }
 
@@ -93,7 +93,10 @@ async fn the_making_of_a_tenant_dies_at_every_step_and_no_key_is_lost() {
         ("tenant.completed", Left::Tenant),
     ] {
         let before = tenants(&server);
-        let died = server.cli_with(&[(FAILPOINT, point)], &["--json", "tenant", "create", "--name", point, "--rp-id", "localhost", "--origin", "http://localhost:8000"]);
+        let died = server.cli_with(
+            &[(FAILPOINT, point)],
+            &["--json", "tenant", "create", "--name", point, "--rp-id", "localhost", "--origin", "http://localhost:8000"],
+        );
         assert_eq!(died.status.signal(), Some(9), "{point}: {}", text(&died));
         assert!(died.stdout.is_empty(), "{point}: an API key was shown");
 

@@ -7,7 +7,10 @@ use cryptoki::{
 };
 use serde_json::{Map, Value, json};
 
-use super::fault::{self, Class};
+use super::{
+    fault::{self, Class},
+    token::hex,
+};
 use crate::{
     domain::SigningAlgorithm,
     hsm::public_key::{PublicKey, PublicKeyError},
@@ -95,7 +98,7 @@ pub(super) fn unacceptable(attributes: &Map<String, Value>) -> Option<String> {
 
 fn to_json(attribute: &Attribute) -> Value {
     match attribute {
-        Attribute::Id(bytes) => json!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+        Attribute::Id(bytes) => json!(hex(bytes)),
         Attribute::Label(bytes) => json!(String::from_utf8_lossy(bytes)),
         Attribute::KeyType(t) => json!(t.to_string()),
         Attribute::KeyGenMechanism(m) => json!(m.to_string()),

@@ -101,7 +101,7 @@ mod tests {
             r#"{"iat":0,"exp":4,"exp":4000}"#,
             r#"{"iat":0,"exp":4} "#.trim_end_matches('}'),
             r#"{"iat":0,"exp":4}{}"#,
-            r#"[0,4]"#,
+            "[0,4]",
             "",
         ] {
             assert!(check_json(&header(), bad).is_err(), "{bad}");

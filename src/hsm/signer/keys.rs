@@ -121,6 +121,10 @@ fn find_or_make(session: &Session, g: &Generate) -> Result<Found, KeyError> {
         }
         return unclear(format!("{reason}: the token does not keep it as it has to be kept"));
     }
+    let key_type = attributes::read(session, public, AttributeType::KeyType)?;
+    if !matches!(key_type, Some(Attribute::KeyType(t)) if t == template::key_type(g.algorithm)) {
+        return unclear(format!("it is not a key for {}", g.algorithm));
+    }
     let public_key = attributes::public_key(session, public, g.algorithm)?.map_err(|e| not_of_its_algorithm(&e))?;
     Ok((private, public_key, attributes, taken_over))
 }

@@ -58,9 +58,9 @@ impl PinSource {
             Self::Credential(name) => read_credential(name),
             Self::Env(name) => {
                 tracing::warn!("the PIN comes from the environment variable {name}: for development only");
-                checked(Zeroizing::new(env::var(name).map_err(|_| PinError::Env(name.clone()))?))
+                checked(&Zeroizing::new(env::var(name).map_err(|_| PinError::Env(name.clone()))?))
             }
-            Self::Prompt => checked(Zeroizing::new(rpassword::prompt_password("PIN of the token: ").map_err(PinError::Prompt)?)),
+            Self::Prompt => checked(&Zeroizing::new(rpassword::prompt_password("PIN of the token: ").map_err(PinError::Prompt)?)),
         }
     }
 }
@@ -84,11 +84,11 @@ fn read_file(path: &Path, private: bool) -> Result<Pin, PinError> {
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_PIN).unwrap_or(0) + 1));
     file.take(MAX_PIN + 1).read_to_end(&mut bytes).map_err(failed)?;
-    checked(Zeroizing::new(std::str::from_utf8(&bytes).map_err(|_| PinError::Shape)?.to_owned()))
+    checked(&Zeroizing::new(std::str::from_utf8(&bytes).map_err(|_| PinError::Shape)?.to_owned()))
 }
 
-fn checked(text: Zeroizing<String>) -> Result<Pin, PinError> {
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+fn checked(text: &Zeroizing<String>) -> Result<Pin, PinError> {
+    let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() || line.len() > 1024 || line.contains(['\n', '\0']) {
         return Err(PinError::Shape);

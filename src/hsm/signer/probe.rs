@@ -61,7 +61,7 @@ pub fn probe(config: &TokenConfig) -> Report {
 }
 
 fn checks(config: &TokenConfig, report: &mut Report) -> Option<()> {
-    let module = report.add("module", Module::load(&config.module).map_err(|e| explain(&e)), |m| m.describe())?;
+    let module = report.add("module", Module::load(&config.module).map_err(|e| explain(&e)), Module::describe)?;
     let token = report.add("token", module.find(&config.token).map_err(|e| explain(&e)), |t| {
         let info = t.info();
         format!("label {:?}, serial {:?}, {} {}, firmware {}", info.label, info.serial, info.manufacturer, info.model, info.firmware)

@@ -1,6 +1,9 @@
 //! What a key pair is asked to be. Everything explicit: modules default private keys to decrypting, unwrapping and deriving.
 
-use cryptoki::{mechanism::Mechanism, object::Attribute};
+use cryptoki::{
+    mechanism::Mechanism,
+    object::{Attribute, KeyType},
+};
 
 use crate::domain::{KeyId, SigningAlgorithm};
 
@@ -23,6 +26,15 @@ impl Step {
 
 /// Sizes of RSA keys that are made.
 pub(super) const RSA_BITS: [u32; 3] = [2048, 3072, 4096];
+
+/// CKA_KEY_TYPE of an algorithm's keys.
+pub(super) const fn key_type(algorithm: SigningAlgorithm) -> KeyType {
+    match algorithm {
+        SigningAlgorithm::Es256 | SigningAlgorithm::Es384 => KeyType::EC,
+        SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => KeyType::RSA,
+        SigningAlgorithm::EdDsa => KeyType::EC_EDWARDS,
+    }
+}
 
 /// The key generation mechanism, and the templates of the public and of the private half.
 pub(super) fn key_pair(

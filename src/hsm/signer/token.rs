@@ -1,6 +1,6 @@
 //! From a configuration to a token that is open and logged in.
 
-use std::{fs, io, path::Path};
+use std::{fmt::Write as _, fs, io, path::Path};
 
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
@@ -72,8 +72,8 @@ impl Module {
         match (found.pop(), found.is_empty()) {
             (Some(token), true) => Ok(token),
             (Some(last), false) => {
-                let list: Vec<_> = found.iter().chain([&last]).map(|t| describe(&t.info)).collect();
-                Err(Error::Token(format!("{} tokens match {address}: {}; add serial= to tell them apart", list.len(), list.join(", "))))
+                let twins: Vec<_> = found.iter().chain([&last]).map(|t| describe(&t.info)).collect();
+                Err(Error::Token(format!("{} tokens match {address}: {}; add serial= to tell them apart", twins.len(), twins.join(", "))))
             }
             (None, _) if others.is_empty() => {
                 Err(Error::Token(format!("no token matches {address}: the module shows no initialized token")))
@@ -96,7 +96,15 @@ fn describe(info: &cryptoki::slot::TokenInfo) -> String {
 fn file_sha256(path: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     hash.update(&fs::read(path)?);
-    Ok(hash.finish().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hash.finish()))
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A token that was found and not touched yet.

@@ -6,7 +6,7 @@ mod status;
 
 use axum::{
     Router,
-    extract::{OriginalUri, Request, State},
+    extract::{Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -19,22 +19,21 @@ use crate::domain::TenantId;
 
 /// The routes. The contract's order is: tenant, CORS, API key, handler; and a path that leads nowhere is a 404, whatever its method.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
-    let tenant_routes = Router::new()
-        .route("/.well-known/jwks.json", get(jwks::get))
-        .route("/registration/initialize", post(registration::initialize))
-        .route("/registration/finalize", post(registration::finalize))
+    let router = Router::new()
+        .route("/{tenant_id}/.well-known/jwks.json", get(jwks::get))
+        .route("/{tenant_id}/registration/initialize", post(registration::initialize))
+        .route("/{tenant_id}/registration/finalize", post(registration::finalize))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(from_fn(cors::layer))
         .layer(from_fn_with_state(state.clone(), tenant));
-    let root = if state.dev.is_some() { dev::router() } else { Router::new().route("/", get(status::page)) };
-    root.method_not_allowed_fallback(method_not_allowed).nest("/{tenant_id}", tenant_routes).fallback(unknown_tenant)
+    // What is added from here on is no tenant's.
+    if state.dev.is_some() { router.merge(dev::router()) } else { router.route("/", get(status::page).fallback(method_not_allowed)) }
 }
 
 /// Finds the tenant that the path names. Any other first segment is a malformed tenant id, as in the contract.
 pub(super) async fn tenant(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri().path(), |uri| uri.path());
-    let segment = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let segment = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
     let segment = percent_decode_str(segment).decode_utf8_lossy();
     let Ok(id) = segment.parse::<TenantId>() else { return Error::tenant_id_malformed().into_response() };
     match state.services.tenants.get(id).await {
@@ -52,8 +51,4 @@ async fn not_found() -> Error {
 
 async fn method_not_allowed() -> Error {
     Error::method_not_allowed()
-}
-
-async fn unknown_tenant() -> Error {
-    Error::tenant_id_malformed()
 }

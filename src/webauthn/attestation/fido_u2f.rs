@@ -37,3 +37,71 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
     // 7. and 8. The attestation type is basic or attestation CA; the trust path is x5c.
     Ok(Attestation::Certified(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::AttestationTrust,
+        webauthn::{
+            Refusal, SignatureError,
+            cbor::Value,
+            testing::{CertificateSpec, KeyPair, Maker, Statement},
+        },
+    };
+
+    fn maker(algorithm: CoseAlgorithm, certificates: usize) -> Maker {
+        let key = KeyPair::generate(algorithm).private;
+        let certificate = CertificateSpec { subject: &[("CN", "U2F")], ca: None, ..CertificateSpec::default() };
+        let certificate = certificate.make(&key, None).to_der().unwrap();
+        Maker { flags: 0x41, ..Maker::attested(Statement::U2f(key, vec![certificate; certificates])) }
+    }
+
+    fn refused(maker: &Maker) -> StatementError {
+        let error = maker.verify().unwrap_err();
+        assert_eq!(error.step(), 22);
+        let Refusal::Statement { error, .. } = error.refusal() else { panic!("{error}") };
+        error.clone()
+    }
+
+    fn spoilt(name: &'static str, value: Option<Value<'_>>) -> StatementError {
+        refused(&Maker { spoil: vec![(name, value.map(|value| value.to_vec()))], ..maker(CoseAlgorithm::Es256, 1) })
+    }
+
+    #[test]
+    fn a_good_one() {
+        let registration = maker(CoseAlgorithm::Es256, 1).verify().unwrap();
+        assert_eq!(registration.attestation_type, "fido-u2f");
+        assert_eq!(registration.attestation_trust, AttestationTrust::Untrusted);
+    }
+
+    #[test]
+    fn the_statements_members() {
+        use StatementError as E;
+        assert_eq!(spoilt("sig", None), E::Missing("sig"));
+        assert_eq!(spoilt("sig", Some(Value::Text(""))), E::Mistyped("sig", "a byte string"));
+        assert_eq!(spoilt("sig", Some(Value::Bytes(&[]))), E::Signature(SignatureError::Invalid));
+        assert_eq!(spoilt("x5c", None), E::Missing("x5c"));
+        assert_eq!(spoilt("x5c", Some(Value::Array(vec![]))), E::Mistyped("x5c", "an array of 1 to 8 byte strings"));
+        assert_eq!(refused(&maker(CoseAlgorithm::Es256, 2)), E::Mistyped("x5c", "an array of one certificate"));
+    }
+
+    #[test]
+    fn both_keys_are_on_p256() {
+        for algorithm in [CoseAlgorithm::Es384, CoseAlgorithm::Es256k, CoseAlgorithm::Rs256] {
+            assert_eq!(refused(&maker(algorithm, 1)), StatementError::NotP256("attestation certificate's key"));
+        }
+        for algorithm in [CoseAlgorithm::Es384, CoseAlgorithm::EdDsa] {
+            let maker = Maker { algorithm, ..maker(CoseAlgorithm::Es256, 1) };
+            assert_eq!(refused(&maker), StatementError::NotP256("credential's key"));
+        }
+    }
+
+    #[test]
+    fn an_aaguid_is_the_policys_to_judge() {
+        let made = || Maker { aaguid: [1; 16], ..maker(CoseAlgorithm::Es256, 1) };
+        assert!(made().verify().is_ok());
+        assert_eq!(refused(&Maker { allow_u2f_aaguid: false, ..made() }), StatementError::Aaguid);
+        assert!(Maker { allow_u2f_aaguid: false, ..maker(CoseAlgorithm::Es256, 1) }.verify().is_ok());
+    }
+}

@@ -1,0 +1,137 @@
+//! What the process boundary costs a signature: the same key and module behind a socket pair, and behind a channel to a thread.
+//!
+//!     CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test --test hsm cost:: -- --ignored --nocapture
+
+use std::{
+    fs,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    mechanism::Mechanism,
+    object::{Attribute, ObjectClass},
+    session::UserType,
+};
+use openssl::{bn::BigNum, ecdsa::EcdsaSig, pkey::PKey, sha::sha256};
+use passkey_hsm::{
+    domain::SigningAlgorithm,
+    hsm::{Signer, SignerCommand, SignerOptions},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    deployment::{Key, in_child, start},
+    softhsm::module,
+};
+
+const ROUNDS: usize = 9;
+const SIGNATURES: usize = 4000;
+
+type Job = (String, oneshot::Sender<Vec<u8>>);
+
+#[test]
+#[ignore = "a measurement, not a test"]
+fn of_the_process_boundary() {
+    let Some(dir) = in_child("cost::of_the_process_boundary") else { return };
+    let config = format!(
+        "[hsm]\nmodule = \"{}\"\ntoken_label = \"passkey-test\"\npin_file = \"{}\"\nsessions = 1\n",
+        module().display(),
+        dir.join("pin").display()
+    );
+    fs::write(dir.join("cost.toml"), config).unwrap();
+    let command = SignerCommand {
+        program: env!("CARGO_BIN_EXE_passkey-hsm").into(),
+        args: vec!["signer".into(), "--config".into(), dir.join("cost.toml").into()],
+        env: vec![("SOFTHSM2_CONF".into(), dir.join("softhsm2.conf").into())],
+    };
+    let options = SignerOptions { processes: 1, ..SignerOptions::new(command) };
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
+        let signer = start(options).await;
+        let key = Key::generate(&signer, SigningAlgorithm::Es256).await;
+        let jobs = thread_with_session(&fs::read_to_string(dir.join("pin")).unwrap(), &key);
+        let pid = signer.status().processes[0].pid.unwrap();
+        let (mut process, mut thread) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            process.push(measure(Some(pid), || through_process(&signer, &key)).await);
+            thread.push(measure(None, || through_thread(&jobs, &key)).await);
+        }
+        report("socket pair and process", &process);
+        report("channel and thread", &thread);
+    });
+}
+
+async fn through_process(signer: &Signer, key: &Key) {
+    let input = key.input(0);
+    signer.reserve().unwrap().sign(key.request(&input)).await.unwrap();
+}
+
+/// What a signer in this process would do: hash and sign in the thread, verify before release.
+async fn through_thread(jobs: &mpsc::Sender<Job>, key: &Key) {
+    let (sender, receiver) = oneshot::channel();
+    let input = key.input(0);
+    jobs.send((input.clone(), sender)).unwrap();
+    let signature = receiver.await.unwrap();
+    thread_local! {
+        static PARSED: std::cell::OnceCell<openssl::ec::EcKey<openssl::pkey::Public>> = const { std::cell::OnceCell::new() };
+    }
+    PARSED.with(|parsed| {
+        let parsed = parsed.get_or_init(|| PKey::public_key_from_der(&key.made.public_key).unwrap().ec_key().unwrap());
+        let (r, s) = signature.split_at(32);
+        let signature = EcdsaSig::from_private_components(BigNum::from_slice(r).unwrap(), BigNum::from_slice(s).unwrap()).unwrap();
+        assert!(signature.verify(&sha256(input.as_bytes()), parsed).unwrap());
+    });
+}
+
+fn thread_with_session(pin: &str, key: &Key) -> mpsc::Sender<Job> {
+    let pkcs11 = Pkcs11::new(module()).unwrap();
+    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+    let slot = pkcs11.get_slots_with_initialized_token().unwrap()[0];
+    let session = pkcs11.open_rw_session(slot).unwrap();
+    session.login(UserType::User, Some(&pin.to_owned().into())).unwrap();
+    let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Id(key.made.cka_id.clone())];
+    let handle = session.find_objects(&template).unwrap()[0];
+    let (sender, jobs) = mpsc::channel::<Job>();
+    std::thread::spawn(move || {
+        for (input, reply) in jobs {
+            let _ = reply.send(session.sign(&Mechanism::Ecdsa, handle, &sha256(input.as_bytes())).unwrap());
+        }
+    });
+    sender
+}
+
+/// Median latency, and CPU of both processes, a signature.
+async fn measure<F: Future<Output = ()>>(pid: Option<u32>, one: impl Fn() -> F) -> (Duration, Duration) {
+    for _ in 0..200 {
+        one().await;
+    }
+    let cpu = || cpu_ticks("self") + pid.map_or(0, |pid| cpu_ticks(&pid.to_string()));
+    let before = cpu();
+    let mut times = Vec::with_capacity(SIGNATURES);
+    for _ in 0..SIGNATURES {
+        let begun = Instant::now();
+        one().await;
+        times.push(begun.elapsed());
+    }
+    let cpu = Duration::from_millis(10 * (cpu() - before)) / u32::try_from(SIGNATURES).unwrap();
+    times.sort_unstable();
+    (times[SIGNATURES / 2], cpu)
+}
+
+/// utime + stime, hundredths of a second.
+fn cpu_ticks(process: &str) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn report(name: &str, rounds: &[(Duration, Duration)]) {
+    let median = |mut values: Vec<Duration>| {
+        values.sort_unstable();
+        (values[values.len() / 2], values[0], values[values.len() - 1])
+    };
+    let (latency, low, high) = median(rounds.iter().map(|r| r.0).collect());
+    let (cpu, cpu_low, cpu_high) = median(rounds.iter().map(|r| r.1).collect());
+    println!("{name}: latency {latency:?} ({low:?} to {high:?}), CPU {cpu:?} ({cpu_low:?} to {cpu_high:?}) a signature");
+}

@@ -1,0 +1,15 @@
+//! The HSM engine end to end: real signer processes, a real SoftHSM2, and what befalls both.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "times are worth seeing with --nocapture")]
+
+#[path = "../support/softhsm.rs"]
+mod softhsm;
+
+mod cost;
+mod deployment;
+mod faults;
+mod interposer;
+mod keys;
+mod signing;
+mod starting;

@@ -1,0 +1,223 @@
+//! A store to test, and things to put into it.
+
+use passkey_hsm::{
+    domain::{
+        Aaguid, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyRecord, AttestationTrust, AuditEvent, AuditEventId, AuditEventType, BackupFlags,
+        Ceremony, Challenge, CredentialId, KeyEvidence, KeyId, KeyState, NewCredential, Operation, RequestMeta, Rng, SigningAlgorithm,
+        SigningKey, SystemRng, Tenant, TenantConfig, TenantId, TenantSettings, Timestamp, User, UserVerification,
+    },
+    storage::{Engine, Store},
+};
+use sqlx::{AssertSqlSafe, Connection};
+
+use crate::postgres::Server;
+
+/// When everything happens, in milliseconds, unless a test says otherwise.
+pub const NOW: i64 = 1_700_000_000_000;
+
+/// A store in a database of its own.
+pub struct Bench {
+    pub store: Store,
+    pub url: String,
+    /// Where an SQLite file is; removed with the bench.
+    pub dir: tempfile::TempDir,
+}
+
+impl Bench {
+    pub async fn sqlite() -> Self {
+        let bench = Self::empty_sqlite().await;
+        bench.store.migrate().await.unwrap();
+        bench
+    }
+
+    pub async fn empty_sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("test.db").display());
+        Self { store: Store::open(&url, 4).await.unwrap(), url, dir }
+    }
+
+    pub async fn postgres() -> Self {
+        Self::at(Server::shared().database().await).await
+    }
+
+    pub async fn empty_postgres() -> Self {
+        Self::at(Server::shared().empty_database().await).await
+    }
+
+    async fn at(url: String) -> Self {
+        Self { store: Store::open(&url, 8).await.unwrap(), url, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// Runs statements behind the store's back, constraints of values not checked.
+    pub async fn sql(&self, postgres: &str, sqlite: &str) {
+        match self.store.engine() {
+            Engine::Sqlite => {
+                let mut conn = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+                let sql = format!("PRAGMA busy_timeout = 5000; PRAGMA ignore_check_constraints = ON; {sqlite}");
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+                conn.close().await.unwrap();
+            }
+            Engine::Postgres => {
+                let mut conn = Server::connect(&self.url).await;
+                sqlx::raw_sql(AssertSqlSafe(postgres.to_owned())).execute(&mut conn).await.unwrap();
+                conn.close().await.unwrap();
+            }
+        }
+    }
+
+    /// The number of rows of a table.
+    pub async fn count(&self, table: &str) -> i64 {
+        let sql = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        match self.store.engine() {
+            Engine::Sqlite => {
+                let mut conn = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap()
+            }
+            Engine::Postgres => sqlx::query_scalar(sql).fetch_one(&mut Server::connect(&self.url).await).await.unwrap(),
+        }
+    }
+
+    /// A tenant with an active key.
+    pub async fn tenant(&self) -> (Tenant, SigningKey) {
+        let (tenant, pending) = (tenant(), KeyId::random(&SystemRng));
+        let pending = pending_key(tenant.id, pending);
+        self.store.begin_tenant(&tenant, &pending).await.unwrap();
+        let key = activated(&pending);
+        assert!(self.store.complete_tenant(tenant.id, &key, None, &[]).await.unwrap());
+        (tenant, key)
+    }
+
+    /// A registration under way.
+    pub async fn ceremony(&self, tenant: TenantId) -> Ceremony {
+        let ceremony = ceremony(tenant, "ann");
+        self.store.begin_registration(&user(tenant, "ann"), &ceremony, &event(tenant)).await.unwrap();
+        ceremony
+    }
+
+    /// Whether a ceremony is still under way.
+    pub async fn is_open(&self, c: &Ceremony) -> bool {
+        self.store.ceremony(c.tenant_id, c.operation, &c.challenge).await.unwrap().is_some()
+    }
+}
+
+pub fn at(offset: i64) -> Timestamp {
+    Timestamp::from_millis(NOW + offset)
+}
+
+pub fn tenant() -> Tenant {
+    let config = r#"{"cors": {"allowed_origins": ["https://example.org"], "allow_unsafe_wildcard": false},
+        "webauthn": {"timeout": 60000, "relying_party": {"id": "example.org", "display_name": "Example", "origins": ["https://example.org"]}}}"#;
+    Tenant {
+        id: TenantId::random(&SystemRng),
+        display_name: "Bücher & Söhne".to_owned(),
+        config: serde_json::from_str::<TenantConfig>(config).unwrap(),
+        settings: TenantSettings { issuer: Some("https://issuer.example".to_owned()), ..TenantSettings::default() },
+        created_at: at(0),
+    }
+}
+
+pub fn pending_key(tenant_id: TenantId, id: KeyId) -> SigningKey {
+    SigningKey {
+        id,
+        tenant_id,
+        algorithm: SigningAlgorithm::Rs256,
+        rsa_bits: Some(3072),
+        state: KeyState::Pending,
+        public_key: None,
+        cka_id: None,
+        token_serial: None,
+        evidence: None,
+        created_at: at(1),
+        published_at: None,
+        activated_at: None,
+        deactivated_at: None,
+        private_destroyed_at: None,
+    }
+}
+
+/// The key as it is when its tenant is complete.
+pub fn activated(pending: &SigningKey) -> SigningKey {
+    SigningKey {
+        state: KeyState::Active,
+        public_key: Some(vec![0x30, 0x59]),
+        cka_id: Some(pending.id.as_bytes().to_vec()),
+        token_serial: Some("5f1e0a7700c4b2a1".to_owned()),
+        evidence: Some(KeyEvidence { record: r#"{"local": true}"#.to_owned(), signature: vec![7; 64] }),
+        published_at: Some(at(2)),
+        activated_at: Some(at(2)),
+        ..pending.clone()
+    }
+}
+
+pub fn user(tenant_id: TenantId, id: &str) -> User {
+    User {
+        tenant_id,
+        user_id: id.parse().unwrap(),
+        name: format!("{id}@example.org"),
+        display_name: "Ann Example".to_owned(),
+        icon: None,
+        created_at: at(0),
+        updated_at: at(0),
+    }
+}
+
+pub fn ceremony(tenant_id: TenantId, user: &str) -> Ceremony {
+    Ceremony {
+        tenant_id,
+        operation: Operation::Registration,
+        challenge: Challenge::random(&SystemRng),
+        user_id: user.parse().unwrap(),
+        user_verification: UserVerification::Preferred,
+        created_at: at(0),
+        expires_at: at(60_000),
+    }
+}
+
+pub fn credential_id() -> CredentialId {
+    let rng: &dyn Rng = &SystemRng;
+    CredentialId::try_from(rng.bytes::<32>().as_slice()).unwrap()
+}
+
+pub fn credential(tenant_id: TenantId) -> NewCredential {
+    NewCredential {
+        tenant_id,
+        id: credential_id(),
+        user_id: "ann".parse().unwrap(),
+        name: None,
+        public_key: vec![0xa5, 0x01, 0x02],
+        attestation_type: "packed".to_owned(),
+        attestation_trust: AttestationTrust::SelfAttestation,
+        aaguid: "fbfc3007-154e-4ecc-8c0b-6e020557d7bd".parse::<Aaguid>().unwrap(),
+        sign_count: u32::MAX,
+        transports: vec!["usb".to_owned(), "nfc".to_owned()],
+        backup: BackupFlags { eligible: true, state: false },
+        user_verified: true,
+        is_mfa: false,
+        created_at: at(5),
+    }
+}
+
+pub fn event(tenant_id: TenantId) -> AuditEvent {
+    AuditEvent {
+        id: AuditEventId::random(&SystemRng),
+        tenant_id,
+        event_type: AuditEventType::RegistrationFinalSucceeded,
+        error: None,
+        meta: RequestMeta::new("req-1", "192.0.2.1", "test"),
+        actor_user_id: Some("ann".parse().unwrap()),
+        credential_id: Some(credential_id()),
+        transaction_id: None,
+        created_at: at(9),
+    }
+}
+
+pub fn api_key(tenant_id: TenantId, name: &str) -> (ApiKeyRecord, ApiKeyHash) {
+    let record = ApiKeyRecord { id: ApiKeyId::random(&SystemRng), tenant_id, name: name.to_owned(), created_at: at(0), revoked_at: None };
+    (record, ApiKey::random(&SystemRng).hash())
+}
+
+/// That two values are the same in everything they print.
+#[track_caller]
+pub fn assert_same(left: &impl std::fmt::Debug, right: &impl std::fmt::Debug) {
+    assert_eq!(format!("{left:?}"), format!("{right:?}"));
+}

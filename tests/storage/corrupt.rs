@@ -1,0 +1,117 @@
+//! Rows that this program did not write: named in an error, never a panic. And what errors must not say.
+
+use passkey_hsm::storage::{Error, Store};
+
+use crate::bench::{Bench, api_key, credential, event};
+
+on_both_engines! {
+    a_tenant_that_does_not_parse_is_named,
+    a_signing_key_that_does_not_parse_is_named,
+    a_ceremony_that_does_not_parse_is_named_without_its_challenge,
+    a_credential_that_does_not_parse_is_named,
+    an_event_that_does_not_parse_is_named,
+    a_user_that_does_not_parse_is_named,
+}
+
+#[track_caller]
+fn assert_corrupt<T>(result: Result<T, Error>, words: &[&str]) {
+    let Err(Error::Corrupt(text)) = result else { panic!("{:?}", result.err()) };
+    for word in words {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+/// Runs one statement on both engines, on PostgreSQL without the constraint that forbids it.
+async fn spoil(b: &Bench, table: &str, constraint: Option<&str>, set: &str) {
+    let drop = constraint.map(|name| format!("ALTER TABLE {table} DROP CONSTRAINT {name};")).unwrap_or_default();
+    b.sql(&format!("{drop} UPDATE {table} SET {set}"), &format!("UPDATE {table} SET {set}")).await;
+}
+
+async fn a_tenant_that_does_not_parse_is_named(b: Bench) {
+    let (tenant, _) = b.tenant().await;
+    for set in ["config = '{}'", "config = 'not JSON'"] {
+        spoil(&b, "tenants", None, set).await;
+        assert_corrupt(b.store.tenant(tenant.id).await, &["tenants", &tenant.id.to_string()]);
+        assert_corrupt(b.store.tenants().await, &["tenants"]);
+    }
+    let config = serde_json::to_string(&tenant.config).unwrap();
+    spoil(&b, "tenants", None, &format!("config = '{config}', settings = '[1]'")).await;
+    assert_corrupt(b.store.tenant(tenant.id).await, &["tenants", &tenant.id.to_string()]);
+}
+
+async fn a_signing_key_that_does_not_parse_is_named(b: Bench) {
+    let (tenant, key) = b.tenant().await;
+    spoil(&b, "signing_keys", None, "rsa_bits = -1").await;
+    assert_corrupt(b.store.active_signing_key(tenant.id).await, &["signing_keys", &key.id.to_string()]);
+    spoil(&b, "signing_keys", Some("signing_keys_check1"), "rsa_bits = 2048, evidence_signature = NULL").await;
+    assert_corrupt(b.store.published_signing_keys(tenant.id).await, &["signing_keys", &key.id.to_string(), "evidence"]);
+    spoil(&b, "signing_keys", Some("signing_keys_algorithm_check"), "algorithm = 'RS1', evidence_record = NULL, rsa_bits = NULL").await;
+    assert_corrupt(b.store.signing_keys().await, &["signing_keys", &key.id.to_string(), "RS1"]);
+}
+
+async fn a_ceremony_that_does_not_parse_is_named_without_its_challenge(b: Bench) {
+    let (tenant, _) = b.tenant().await;
+    let c = b.ceremony(tenant.id).await;
+    spoil(&b, "ceremonies", Some("ceremonies_user_verification_check"), "user_verification = 'maybe'").await;
+    let result = b.store.ceremony(tenant.id, c.operation, &c.challenge).await;
+    let hex: String = c.challenge.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    assert!(!format!("{result:?}").contains(&hex));
+    assert_corrupt(result, &["ceremonies", &tenant.id.to_string(), "maybe"]);
+}
+
+async fn a_credential_that_does_not_parse_is_named(b: Bench) {
+    let (tenant, key) = b.tenant().await;
+    let (c, n) = (b.ceremony(tenant.id).await, credential(tenant.id));
+    b.store.commit_registration(&c, &n, key.id, &event(tenant.id)).await.unwrap();
+    let ann = "ann".parse().unwrap();
+    for (constraint, set) in [
+        (None, "transports = '{}'"),
+        (Some("credentials_sign_count_check"), "transports = '[]', sign_count = -1"),
+        (None, "sign_count = 4294967296"),
+        (Some("credentials_attestation_trust_check"), "sign_count = 0, attestation_trust = 'somewhat'"),
+    ] {
+        spoil(&b, "credentials", constraint, set).await;
+        assert_corrupt(b.store.credential(tenant.id, &n.id).await, &["credentials", &n.id.to_string()]);
+        assert_corrupt(b.store.user_credentials(tenant.id, &ann, false).await, &["credentials", &n.id.to_string()]);
+    }
+}
+
+async fn an_event_that_does_not_parse_is_named(b: Bench) {
+    let (tenant, _) = b.tenant().await;
+    let e = event(tenant.id);
+    b.store.append_audit(&e).await.unwrap();
+    for set in ["event_type = 'party'", "event_type = 'tenant_created', actor_user_id = ''"] {
+        spoil(&b, "audit_events", None, set).await;
+        assert_corrupt(b.store.audit_event(tenant.id, e.id).await, &["audit_events", &e.id.to_string()]);
+        assert_corrupt(b.store.audit_events(tenant.id, 9).await, &["audit_events", &e.id.to_string()]);
+    }
+}
+
+async fn a_user_that_does_not_parse_is_named(b: Bench) {
+    // Found by its id, which therefore parses: only a type that is not the column's is left, and only SQLite can be made to hold one.
+    let (tenant, _) = b.tenant().await;
+    b.ceremony(tenant.id).await;
+    let ann = "ann".parse().unwrap();
+    assert!(b.store.user(tenant.id, &ann).await.unwrap().is_some());
+    let (record, hash) = api_key(tenant.id, "k");
+    b.store.add_api_key(&record, &hash, &event(tenant.id)).await.unwrap();
+    b.sql("SELECT 1", "UPDATE api_keys SET id = x'00'").await;
+    if b.store.engine() == passkey_hsm::storage::Engine::Sqlite {
+        assert_corrupt(b.store.api_keys(tenant.id).await, &["id"]);
+    }
+}
+
+#[tokio::test]
+async fn an_address_is_never_repeated() {
+    // A port where nobody listens; a text that is no address; an engine that there is not; a database in memory.
+    for url in
+        ["postgres://ann:hunter2@127.0.0.1:1/db", "postgres://ann:hunter2@[", "mysql://ann:hunter2@localhost/db", "sqlite::memory:?hunter2"]
+    {
+        let error = Store::open(url, 1).await.unwrap_err();
+        let printed = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
+        assert!(!printed.contains("hunter2"), "{printed}");
+        assert_eq!(matches!(error, Error::Unavailable(_)), url.contains(":1/"), "{error}");
+    }
+    let error = Store::open("sqlite:/no/such/directory/x.db", 1).await.unwrap_err();
+    assert!(error.to_string().contains("/no/such/directory/x.db"), "{error}");
+}

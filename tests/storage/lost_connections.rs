@@ -1,0 +1,196 @@
+//! What a caller learns when the way to PostgreSQL breaks, at each place where it can.
+//!
+//! Between store and server stands a proxy that cuts the connection at a given word: before the server hears it, or after the server has
+//! answered and before the store hears that.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use passkey_hsm::{
+    domain::{Ceremony, KeyId, NewCredential, TenantId},
+    storage::{Error, RegistrationCommit, Store},
+};
+use sqlx::AssertSqlSafe;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+};
+
+use crate::{
+    bench::{Bench, credential, event},
+    postgres::Server,
+};
+
+#[derive(Clone)]
+enum Cut {
+    /// The server does not hear the message that holds these bytes.
+    Before(Vec<u8>),
+    /// The server hears it and answers; the store does not hear the answer.
+    After(Vec<u8>),
+}
+
+/// The next cut, if one is due; taken by the connection that it happens to.
+type Due = Arc<Mutex<Option<Cut>>>;
+
+struct Proxied {
+    bench: Bench,
+    store: Store,
+    due: Due,
+}
+
+impl Proxied {
+    async fn new() -> Self {
+        let bench = Bench::postgres().await;
+        let (base, directory) = bench.url.split_once("?host=").unwrap();
+        let server = Path::new(directory).join(".s.PGSQL.5432");
+        let listener = UnixListener::bind(bench.dir.path().join(".s.PGSQL.5432")).unwrap();
+        let due = Due::default();
+        tokio::spawn({
+            let due = due.clone();
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    let server = UnixStream::connect(&server).await.unwrap();
+                    tokio::spawn(relay(client, server, due.clone()));
+                }
+            }
+        });
+        // One connection, so that statements are prepared before the cut and the cut hits what it is meant for.
+        let store = Store::open(&format!("{base}?host={}", bench.dir.path().display()), 1).await.unwrap();
+        Self { bench, store, due }
+    }
+
+    fn cut(&self, cut: Cut) {
+        *self.due.lock().unwrap() = Some(cut);
+    }
+
+    fn was_cut(&self) -> bool {
+        self.due.lock().unwrap().is_none()
+    }
+
+    /// A registration about to be committed, on a connection that has run the statement before.
+    async fn registration(&self) -> (TenantId, KeyId, Ceremony, NewCredential) {
+        let (tenant, key) = self.bench.tenant().await;
+        let gone = crate::bench::ceremony(tenant.id, "ann");
+        let warm = self.store.commit_registration(&gone, &credential(tenant.id), key.id, &event(tenant.id)).await.unwrap();
+        assert_eq!(warm, RegistrationCommit::CeremonyGone);
+        (tenant.id, key.id, self.bench.ceremony(tenant.id).await, credential(tenant.id))
+    }
+}
+
+/// Passes bytes both ways until a cut is due or either side ends.
+async fn relay(mut client: UnixStream, mut server: UnixStream, due: Due) {
+    let (mut from_client, mut from_server) = ([0; 65536], [0; 65536]);
+    let mut swallow = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => {
+                let Ok(1..) = read else { return };
+                let bytes = &from_client[..read.unwrap()];
+                let holds = |word: &[u8]| bytes.windows(word.len()).any(|w| w == word);
+                let cut = due.lock().unwrap().take_if(|cut| match cut { Cut::Before(word) | Cut::After(word) => holds(word) });
+                match cut {
+                    Some(Cut::Before(_)) => return,
+                    Some(Cut::After(_)) => swallow = true,
+                    None => (),
+                }
+                server.write_all(bytes).await.unwrap();
+            }
+            read = server.read(&mut from_server) => {
+                let Ok(1..) = read else { return };
+                if swallow {
+                    return;
+                }
+                client.write_all(&from_server[..read.unwrap()]).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_reply_is_lost_is_unknown_and_can_be_read_again() {
+    let p = Proxied::new().await;
+    let (tenant, key, c, n) = p.registration().await;
+    let e = event(tenant);
+    p.cut(Cut::After(n.id.as_bytes().to_vec()));
+    let result = p.store.commit_registration(&c, &n, key, &e).await;
+    assert!(matches!(result, Err(Error::OutcomeUnknown(_))), "{result:?}");
+    assert!(p.was_cut());
+    assert!(p.store.audit_event(tenant, e.id).await.unwrap().is_some(), "it was committed");
+    assert!(p.store.credential(tenant, &n.id).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_never_arrived_is_unknown_and_did_nothing() {
+    let p = Proxied::new().await;
+    let (tenant, key, c, n) = p.registration().await;
+    let e = event(tenant);
+    p.cut(Cut::Before(n.id.as_bytes().to_vec()));
+    let result = p.store.commit_registration(&c, &n, key, &e).await;
+    assert!(matches!(result, Err(Error::OutcomeUnknown(_))), "{result:?}");
+    assert!(p.store.audit_event(tenant, e.id).await.unwrap().is_none());
+    assert_eq!(p.store.commit_registration(&c, &n, key, &e).await.unwrap(), RegistrationCommit::Committed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_cut_before_its_commit_is_done_again() {
+    let p = Proxied::new().await;
+    let (tenant, _, c, _) = p.registration().await;
+    for cut in [Cut::Before(b"BEGIN".to_vec()), Cut::After(b"BEGIN".to_vec()), Cut::After(b"INSERT INTO audit_events".to_vec())] {
+        // A new connection each time has not prepared its statements, so their texts go over the wire.
+        p.cut(cut);
+        let e = event(tenant);
+        p.store.refuse_ceremony(&c, &e).await.unwrap();
+        assert!(p.was_cut());
+        assert!(p.store.audit_event(tenant, e.id).await.unwrap().is_some());
+    }
+    assert_eq!(p.bench.store.audit_events(tenant, 100).await.unwrap().len(), 4, "each once, and the ceremony's beginning");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_cut_at_its_commit_is_not_done_again() {
+    let p = Proxied::new().await;
+    let (tenant, ..) = p.registration().await;
+    for (cut, done) in [(Cut::Before(b"COMMIT".to_vec()), false), (Cut::After(b"COMMIT".to_vec()), true)] {
+        p.cut(cut);
+        let e = event(tenant);
+        let result = p.store.append_audit(&e).await;
+        assert!(matches!(result, Err(Error::OutcomeUnknown(_))), "{result:?}");
+        assert!(p.was_cut());
+        assert_eq!(p.store.audit_event(tenant, e.id).await.unwrap().is_some(), done);
+    }
+}
+
+/// A server that was restarted: every connection in the pool is dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_died_unnoticed_are_replaced() {
+    let b = Bench::postgres().await;
+    let (tenant, _) = b.tenant().await;
+    futures::future::join_all((0..8).map(|_| b.store.tenant(tenant.id))).await;
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    sqlx::raw_sql(AssertSqlSafe(kill.to_owned())).execute(&mut Server::connect(&b.url).await).await.unwrap();
+    b.store.append_audit(&event(tenant.id)).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(kill.to_owned())).execute(&mut Server::connect(&b.url).await).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    assert!(b.store.tenant(tenant.id).await.unwrap().is_some());
+}
+
+/// A server that is set to be stricter than it need be: its serialization failures never reach the caller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serialization_failures_are_tried_again() {
+    let b = Bench::postgres().await;
+    let (tenant, key) = b.tenant().await;
+    let (base, directory) = b.url.split_once('?').unwrap();
+    let strict = Store::open(&format!("{base}?{directory}&options[default_transaction_isolation]=serializable"), 8).await.unwrap();
+    for _ in 0..10 {
+        let c = b.ceremony(tenant.id).await;
+        let calls = (0..6).map(|_| {
+            let (strict, c, n, e) = (strict.clone(), c.clone(), credential(tenant.id), event(tenant.id));
+            tokio::spawn(async move { strict.commit_registration(&c, &n, key.id, &e).await.unwrap() })
+        });
+        let results: Vec<_> = futures::future::join_all(calls.collect::<Vec<_>>()).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(results.iter().filter(|r| **r == RegistrationCommit::Committed).count(), 1, "{results:?}");
+        assert_eq!(results.iter().filter(|r| **r == RegistrationCommit::CeremonyGone).count(), 5, "{results:?}");
+    }
+}

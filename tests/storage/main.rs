@@ -1,0 +1,39 @@
+//! The contract of the store: every method and every outcome, on SQLite and on PostgreSQL alike.
+#![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by panicking, and nothing uses it")]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+/// Runs each function once per engine, as a test of that engine's module.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        #[cfg(feature = "sqlite")]
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::bench::Bench::sqlite().await).await;
+            })+
+        }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::bench::Bench::postgres().await).await;
+            })+
+        }
+    };
+}
+
+mod api_keys;
+mod bench;
+mod ceremonies;
+mod corrupt;
+#[cfg(feature = "sqlite")]
+mod group_commit;
+#[cfg(feature = "postgres")]
+mod lost_connections;
+mod migrations;
+mod races;
+mod registration;
+mod signing_keys;
+mod tenants;
