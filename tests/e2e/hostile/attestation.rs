@@ -156,7 +156,7 @@ async fn authenticator_data() {
             }),
             ("an empty credential id", Response, |d| with_auth_data(d, |a| drop(a.splice(53..55, [0, 0])))),
             ("a credential id longer than what follows", Response, |d| with_auth_data(d, |a| drop(a.splice(53..55, [3, 255])))),
-            ("a credential id of 1024 bytes", Response, |d| {
+            ("a credential id of 1024 bytes", Attestation, |d| {
                 d.credential_id = vec![7; 1024];
                 let mut body = d.body();
                 (body["id"], body["rawId"]) = (json!("BwcH"), json!("BwcH"));
