@@ -42,7 +42,7 @@ pub(super) async fn sign(shared: &Shared, r: &SignRequest<'_>, deadline: Instant
                 Ok(signature) => return Ok(signature),
                 Err(Fault::Final(error)) => return Err(error),
                 Err(Fault::Elsewhere(error)) => {
-                    let other = if another_left { another(shared, &first).await } else { None };
+                    let other = if another_left { another(shared, &first, &error).await } else { None };
                     if let Some(other) = other {
                         metrics::counter!(names::RETRIED).increment(1);
                         another_left = false;
@@ -72,8 +72,11 @@ fn patience(shared: &Shared, deadline: Instant) -> Duration {
     shared.options.hedge_after.max(4 * shared.pool.usual()).min(left / 2)
 }
 
-/// Another process; waits a moment for one that is just being started.
-async fn another(shared: &Shared, except: &Arc<Connection>) -> Option<Arc<Connection>> {
+/// Another process; if the first one died, waits a moment for one that is just being started.
+async fn another(shared: &Shared, except: &Arc<Connection>, error: &Error) -> Option<Arc<Connection>> {
+    if *error != Error::Unavailable {
+        return shared.pool.pick(Some(except));
+    }
     let mut changes = shared.pool.watch();
     let found = async {
         loop {
@@ -124,7 +127,8 @@ async fn attempt(
 }
 
 fn sort(r: &SignRequest, failure: Failure) -> Fault {
-    let elsewhere = matches!(failure, Failure::Busy | Failure::Expired | Failure::Device(_));
+    // A key that one process does not find may be one that the other made a moment ago: not every module shows it at once.
+    let elsewhere = matches!(failure, Failure::Busy | Failure::Expired | Failure::Device(_) | Failure::KeyNotFound);
     let error = Error::from_failure(r.kid, failure);
     if elsewhere { Fault::Elsewhere(error) } else { Fault::Final(error) }
 }

@@ -184,7 +184,7 @@ impl Signer {
     /// Asks one process, once: what was begun may have been done, and doing it twice may do harm.
     async fn manage(&self, request: Request<'_>) -> Result<Reply, Error> {
         let shared = &self.0.shared;
-        let connection = if shared.is_draining() { None } else { shared.pool.pick(None) };
+        let connection = if shared.is_draining() { None } else { shared.pool.manager() };
         let connection = connection.ok_or(Error::Unavailable)?;
         let limit = shared.options.manage_deadline;
         match timeout(limit, connection.call(request, limit)).await {

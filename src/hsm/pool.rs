@@ -73,6 +73,12 @@ impl Pool {
         others.min_by_key(|c| (c.is_suspect(), c.load())).cloned()
     }
 
+    /// The process that makes and destroys keys: always the same one while it serves. When two processes make keys at once SoftHSM shows
+    /// one object twice, or not at all for a while.
+    pub(super) fn manager(&self) -> Option<Arc<Connection>> {
+        lock(&self.places).iter().flatten().min_by_key(|c| c.is_suspect()).cloned()
+    }
+
     /// Takes note of how long a signature took.
     pub(super) fn took(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);

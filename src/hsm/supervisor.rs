@@ -135,7 +135,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
             return;
         }
         // A process that had served for a while is started again at once; one that does not come up is not hammered.
-        let served_long = begun.elapsed() > Duration::from_secs(10);
+        let served_long = begun.elapsed() > Duration::from_secs(1);
         let pause = match ending.code {
             Some(EXIT_CONFIGURATION) => shared.options.absent_backoff,
             _ if quick || served_long => Duration::ZERO,
@@ -161,8 +161,9 @@ async fn run_one(shared: &Shared, place: usize) -> Option<Ending> {
         Ok(process) => process,
         Err(ending) => return Some(ending),
     };
-    shared.record(place, |r| (r.state, r.last_health, r.absent) = (ProcessState::Up, Some(Instant::now()), false));
+    // In this order: who sees that it is up can use it.
     shared.pool.set(place, Some(process.connection.clone()));
+    shared.record(place, |r| (r.state, r.last_health, r.absent) = (ProcessState::Up, Some(Instant::now()), false));
     let end = watch_over(shared, place, &mut process).await;
     shared.pool.set(place, None);
     let Some((reason, why)) = end else {

@@ -41,7 +41,8 @@ pub struct InventoryKey {
     pub label: String,
     /// `EC`, `RSA`, `EC_EDWARDS` or what else the module says.
     pub key_type: String,
-    /// How many private keys there are: one, unless something went wrong.
+    /// How many private keys there are: one, unless something went wrong. SoftHSM has been seen to show one key twice to a process that ran
+    /// while others made keys, so that a two is worth another look by a new process.
     pub private_keys: u32,
     /// How many public keys there are: one, or none where they are deleted to save room.
     pub public_keys: u32,

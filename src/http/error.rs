@@ -7,7 +7,10 @@ use hyper::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 
 use super::json;
-use crate::{services, webauthn::ParseError};
+use crate::{
+    services,
+    webauthn::{ParseError, Refusal},
+};
 
 /// An answer that is not a success.
 #[derive(Debug)]
@@ -87,11 +90,13 @@ impl Error {
     }
 
     pub(super) fn credential_unreadable(error: &ParseError) -> Self {
-        let (details, why) = match error {
-            ParseError::Credential(why) => ("Parse error for Registration", why),
-            ParseError::Response(why) => ("Error parsing attestation response", why),
+        let details = match error {
+            ParseError::Credential(_) => "Parse error for Registration",
+            ParseError::Response(_) => "Error parsing attestation response",
         };
-        Self::new(StatusCode::BAD_REQUEST, "unable to parse credential creation response", format!("{details}: {why}"))
+        // The contract's details are exact; what is wrong goes to the log.
+        let answer = Self::new(StatusCode::BAD_REQUEST, "unable to parse credential creation response", details);
+        Self { cause: Some(error.to_string().into()), ..answer }
     }
 
     /// What a service said while a registration was finalized.
@@ -105,7 +110,15 @@ impl Error {
             E::CredentialRefused(refusal) if refusal.is_user_verification_missing() => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, USER_VERIFICATION_MISSING, refusal.to_string())
             }
-            E::CredentialRefused(refusal) => refused(refusal.to_string()),
+            E::CredentialRefused(refusal) => {
+                // Two details are exact in the contract; the whole text is in the log and in the audit event.
+                let details = match refusal.refusal() {
+                    Refusal::Challenge => "Error validating challenge".to_owned(),
+                    Refusal::Origin { .. } => "Error validating origin".to_owned(),
+                    _ => refusal.to_string(),
+                };
+                Self { cause: Some(refusal.to_string().into()), ..refused(details) }
+            }
             other => other.into(),
         }
     }

@@ -77,32 +77,22 @@ impl Fault {
     /// what was done: only for work whose commit was not asked for.
     #[cfg(feature = "postgres")]
     pub(super) fn is_transient(&self) -> bool {
-        match (&*self.0, self.code()) {
+        match (&*self.0, code(&self.0)) {
             (sqlx::Error::Io(error), _) => error.kind() != std::io::ErrorKind::TimedOut,
             (_, Code::State(state)) => matches!(state.as_str(), "40001" | "40P01" | "57P01" | "57P02" | "08006"),
             _ => false,
         }
     }
 
-    /// Whether the database itself said it, so that the connection lives.
+    /// Whether the connection lives: the database answered, and not that it hangs up.
     #[cfg(feature = "postgres")]
-    pub(super) fn is_reply(&self) -> bool {
-        matches!(&*self.0, sqlx::Error::Database(_))
-    }
-
-    /// Whether a failed commit is certain to have done nothing: the database itself said so, on a connection that lived.
-    pub(super) fn proves_rollback(&self) -> bool {
-        match self.code() {
-            Code::State(state) => !(state.starts_with("08") || state.starts_with("57P") || state == "40003"),
-            // Busy, locked, out of memory, read-only, full, constraint. Not an I/O error: the commit record may have reached the disk.
-            Code::Result(code) => matches!(code, 5 | 6 | 7 | 8 | 13 | 19),
-            Code::None => false,
-        }
+    pub(super) fn leaves_connection(&self) -> bool {
+        matches!(code(&self.0), Code::State(state) if !state.starts_with("08") && !state.starts_with("57P"))
     }
 
     /// Whether the database cannot be used now, as opposed to: was asked something wrong.
     fn is_unavailable(&self) -> bool {
-        match (&*self.0, self.code()) {
+        match (&*self.0, code(&self.0)) {
             // Connection, rollback (several tries did not get past it), resources, operator intervention and timeouts, system.
             (_, Code::State(state)) => ["08", "40", "53", "55P03", "57", "58"].iter().any(|class| state.starts_with(class)),
             // Busy, locked, out of memory, read-only, I/O, full, cannot open.
@@ -118,14 +108,24 @@ impl Fault {
             ),
         }
     }
+}
 
-    fn code(&self) -> Code {
-        match self.0.as_database_error().and_then(sqlx::error::DatabaseError::code) {
-            Some(code) if code.len() == 5 => Code::State(code.into_owned()),
-            // The low byte of an extended result code is the primary one.
-            Some(code) => code.parse::<u32>().map_or(Code::None, |code| Code::Result(code & 0xff)),
-            None => Code::None,
-        }
+/// Whether a failed commit is certain to have done nothing: the database itself said so, on a connection that lived.
+fn proves_rollback(error: &sqlx::Error) -> bool {
+    match code(error) {
+        Code::State(state) => !(state.starts_with("08") || state.starts_with("57P") || state == "40003"),
+        // Busy, locked, out of memory, read-only, full, constraint. Not an I/O error: the commit record may have reached the disk.
+        Code::Result(code) => matches!(code, 5 | 6 | 7 | 8 | 13 | 19),
+        Code::None => false,
+    }
+}
+
+fn code(error: &sqlx::Error) -> Code {
+    match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
+        Some(code) if code.len() == 5 => Code::State(code.into_owned()),
+        // The low byte of an extended result code is the primary one.
+        Some(code) => code.parse::<u32>().map_or(Code::None, |code| Code::Result(code & 0xff)),
+        None => Code::None,
     }
 }
 
@@ -146,11 +146,7 @@ impl From<sqlx::Error> for Error {
 impl Error {
     /// For a commit, or a statement that commits by itself.
     pub(super) fn of_commit(error: sqlx::Error) -> Self {
-        let fault = Fault::from(error);
-        if fault.proves_rollback() {
-            return if fault.is_unavailable() { Self::Unavailable(fault) } else { Self::Database(fault) };
-        }
-        Self::OutcomeUnknown(fault)
+        if proves_rollback(&error) { Self::from(error) } else { Self::OutcomeUnknown(error.into()) }
     }
 }
 

@@ -79,7 +79,7 @@ impl Postgres {
         T: Send + 'static,
     {
         let this = self.clone();
-        let task = tokio::spawn(async move { retried(|| this.transaction(name, &data, work)).await });
+        let task = tokio::spawn(async move { retried(|wary| this.transaction(wary, name, &data, work)).await });
         task.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown(Fault::stopped())))
     }
 
@@ -91,24 +91,38 @@ impl Postgres {
         T: Send + 'static,
     {
         let this = self.clone();
-        let task = tokio::spawn(async move { retried(|| this.statement(name, &data, work)).await });
+        let task = tokio::spawn(async move { retried(|wary| this.statement(wary, name, &data, work)).await });
         task.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown(Fault::stopped())))
     }
 
-    async fn transaction<D, T>(&self, name: &'static str, data: &D, work: Work<D, T>) -> Result<T, Error> {
-        let mut conn = self.pool.acquire().await?;
+    async fn transaction<D, T>(&self, wary: bool, name: &'static str, data: &D, work: Work<D, T>) -> Result<T, Error> {
+        let mut conn = self.acquire(wary).await?;
         let result = in_transaction(&mut conn, name, data, work).await;
         self.settle(conn, result)
     }
 
-    async fn statement<D, T>(&self, name: &'static str, data: &D, work: Statement<D, T>) -> Result<T, Error> {
-        let mut conn = self.pool.acquire().await?;
+    async fn statement<D, T>(&self, wary: bool, name: &'static str, data: &D, work: Statement<D, T>) -> Result<T, Error> {
+        let mut conn = self.acquire(wary).await?;
         failpoint::hit_in("storage.before_commit", name);
         let result = work(&mut conn, data).await;
         if let Ok(Done::Keep(_)) = result {
             failpoint::hit_in("storage.after_commit", name);
         }
         self.settle(conn, result)
+    }
+
+    /// A connection. `wary`: one failed just now, so the others may be dead too (a server that was restarted leaves a pool of them), and
+    /// each is tried until one lives.
+    async fn acquire(&self, wary: bool) -> Result<PoolConnection<sqlx::Postgres>, Error> {
+        let mut suspects = if wary { self.pool.options().get_max_connections() } else { 0 };
+        loop {
+            let mut conn = self.pool.acquire().await?;
+            if suspects == 0 || bounded(conn.ping()).await.is_ok() {
+                return Ok(conn);
+            }
+            suspects -= 1;
+            conn.close_on_drop();
+        }
     }
 
     /// Counts what was committed, and keeps a connection that failed out of the pool, which would wait for its reply.
@@ -121,7 +135,7 @@ impl Postgres {
             Ok(Done::Undo(value)) => Ok(value),
             Err(error) => {
                 if let Error::Unavailable(fault) | Error::OutcomeUnknown(fault) = &error
-                    && !fault.is_reply()
+                    && !fault.leaves_connection()
                 {
                     conn.close_on_drop();
                 }
@@ -150,14 +164,15 @@ async fn in_transaction<D, T>(conn: &mut PgConnection, name: &str, data: &D, wor
     Ok(Done::Keep(value))
 }
 
-/// Tries again what failed without effect and may succeed at once.
-async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, Error> {
-    let mut tries = 1;
+/// Tries again what failed without effect and may succeed at once. An attempt is told whether it has to be wary of its connection.
+async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn(bool) -> F) -> Result<T, Error> {
+    let (mut tries, mut wary) = (1, false);
     loop {
-        match attempt().await {
+        match attempt(wary).await {
             Err(Error::Unavailable(fault)) if fault.is_transient() && tries < ATTEMPTS => {
                 tracing::debug!(%fault, tries, "a transaction is tried again");
                 tokio::time::sleep(Duration::from_millis(5 << tries)).await;
+                wary |= !fault.leaves_connection();
                 tries += 1;
             }
             result => return result,

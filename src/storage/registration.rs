@@ -93,7 +93,8 @@ mod postgres {
 
     /// All parts of the statement see the same snapshot, and only what `RETURNING` gives tells one what another did. So `ceremony` locks
     /// the row (whoever comes second waits, and then finds it gone), and each later part acts only if the one before it did: the
-    /// credential decides, the rest follows it.
+    /// credential decides, the rest follows it. `signer` takes no lock: a key that ceases to sign at this instant might as well have done
+    /// so just after it, and whoever retires keys waits longer than that.
     pub(super) async fn at_once(conn: &mut PgConnection, r: &Registration) -> Result<Done<RegistrationCommit>, Error> {
         let (c, n, e) = (&r.ceremony, &r.credential, &r.event);
         let statement = sqlx::query_as!(

@@ -227,3 +227,29 @@ impl Task {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the caller of a unit with this result learns when its group's commit went like that.
+    fn answered(result: Result<Done<u8>, Error>, commit: Result<(), Error>) -> Result<u8, Error> {
+        let (answer, mut answered) = oneshot::channel();
+        let work: Work<(), u8> = |_, ()| Box::pin(async { Ok(Done::Keep(0)) });
+        Box::new(Pending { name: "test", data: (), work, result: Some(result), answer }).answer(commit);
+        answered.try_recv().unwrap()
+    }
+
+    #[test]
+    fn a_result_is_worth_its_commit() {
+        let unknown = || Err(Error::OutcomeUnknown(Fault::stopped()));
+        assert_eq!(answered(Ok(Done::Keep(1)), Ok(())).ok(), Some(1));
+        assert_eq!(answered(Ok(Done::Undo(2)), Ok(())).ok(), Some(2));
+        assert!(matches!(answered(Err(Error::Conflict), Ok(())), Err(Error::Conflict)));
+        assert!(matches!(answered(Ok(Done::Keep(1)), unknown()), Err(Error::OutcomeUnknown(_))));
+        // What wrote nothing is not in doubt, but it may have seen what never was.
+        assert!(matches!(answered(Ok(Done::Undo(2)), unknown()), Err(Error::Unavailable(_))));
+        assert!(matches!(answered(Err(Error::Conflict), unknown()), Err(Error::Unavailable(_))));
+        assert!(matches!(answered(Ok(Done::Keep(1)), Err(Error::Unavailable(Fault::stopped()))), Err(Error::Unavailable(_))));
+    }
+}

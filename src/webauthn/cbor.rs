@@ -125,6 +125,12 @@ impl<'a> Map<'a> {
         self.0.iter().find_map(|(k, v)| (k.as_text() == Some(key)).then_some(v))
     }
 
+    /// Takes out what is under a text key.
+    pub(super) fn take_text(&mut self, key: &str) -> Option<Value<'a>> {
+        let at = self.0.iter().position(|(k, _)| k.as_text() == Some(key))?;
+        Some(self.0.swap_remove(at).1)
+    }
+
     /// What is under an integer key.
     pub(super) fn int(&self, key: i64) -> Option<&Value<'a>> {
         self.0.iter().find_map(|(k, v)| (k.as_int() == Some(key)).then_some(v))
@@ -329,97 +335,4 @@ fn write_head(out: &mut Vec<u8>, major: u8, n: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(bytes: &[u8]) -> Error {
-        Value::parse(bytes).unwrap_err()
-    }
-
-    #[test]
-    fn reads_each_kind() {
-        for (bytes, value) in [
-            (&[0x17][..], Value::Unsigned(23)),
-            (&[0x18, 0x18], Value::Unsigned(24)),
-            (&[0x1b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Value::Unsigned(u64::MAX)),
-            (&[0x39, 0x01, 0x00], Value::from(-257)),
-            (&[0x42, 1, 2], Value::Bytes(&[1, 2])),
-            (&[0x62, 0xc3, 0xa9], Value::Text("é")),
-            (&[0x82, 0xf4, 0xf5], Value::Array(vec![Value::Bool(false), Value::Bool(true)])),
-            (&[0xf6], Value::Null),
-            (&[0xf7], Value::Undefined),
-            (&[0xf9, 0x3c, 0x00], Value::Float(&[0x3c, 0x00])),
-            (&[0xa1, 0x01, 0x02], Value::Map(Map(vec![(Value::Unsigned(1), Value::Unsigned(2))]))),
-        ] {
-            assert_eq!(Value::parse(bytes), Ok(value.clone()), "{bytes:02x?}");
-            assert_eq!(value.to_vec(), bytes, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn integers_convert_both_ways() {
-        for n in [0, 1, -1, -7, -257, -65535, i64::MAX, i64::MIN] {
-            assert_eq!(Value::from(n).as_int(), Some(n), "{n}");
-        }
-        assert_eq!(Value::Unsigned(u64::MAX).as_int(), None);
-        assert_eq!(Value::Negative(u64::MAX).as_int(), None);
-    }
-
-    #[test]
-    fn refuses_what_is_not_canonical() {
-        for (bytes, error) in [
-            (&[][..], Error::Truncated),
-            (&[0x19, 0x01], Error::Truncated),
-            (&[0x42, 0x01], Error::Truncated),
-            (&[0x01, 0x01], Error::TrailingBytes),
-            (&[0x18, 0x17], Error::NotShortest),
-            (&[0x19, 0x00, 0xff], Error::NotShortest),
-            (&[0x38, 0x01], Error::NotShortest),
-            (&[0x58, 0x01, 0x00], Error::NotShortest),
-            (&[0x5f, 0x41, 0x00, 0xff], Error::Indefinite),
-            (&[0x9f, 0xff], Error::Indefinite),
-            (&[0xbf, 0xff], Error::Indefinite),
-            (&[0xff], Error::Indefinite),
-            (&[0xa2, 0x01, 0x00, 0x01, 0x00], Error::DuplicateKey),
-            (&[0xa3, 0x61, 0x61, 0x00, 0x01, 0x00, 0x61, 0x61, 0x01], Error::DuplicateKey),
-            (&[0x61, 0xff], Error::NotUtf8),
-            (&[0xc0, 0x00], Error::Tag),
-            (&[0xe0], Error::Reserved),
-            (&[0xf8, 0x20], Error::Reserved),
-            (&[0x1c], Error::Reserved),
-        ] {
-            assert_eq!(refused(bytes), error, "{bytes:02x?}");
-        }
-    }
-
-    #[test]
-    fn a_claimed_size_costs_nothing() {
-        assert_eq!(refused(&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Error::Truncated);
-        assert_eq!(refused(&[0xba, 0xff, 0xff, 0xff, 0xff]), Error::Truncated);
-        assert_eq!(refused(&[0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Error::Truncated);
-        let many = [vec![0x99, 0x20, 0x00], vec![0; 0x2000]].concat();
-        assert_eq!(refused(&many), Error::TooMany);
-    }
-
-    #[test]
-    fn depth_is_bounded() {
-        let nested = |n: usize| [vec![0x81; n], vec![0]].concat();
-        assert!(Value::parse(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(refused(&nested(MAX_DEPTH + 1)), Error::TooDeep);
-        assert_eq!(refused(&nested(60_000)), Error::TooDeep);
-    }
-
-    #[test]
-    fn keys_out_of_order_are_read_and_written_in_order() {
-        let value = Value::parse(&[0xa3, 0x20, 0x01, 0x61, 0x61, 0x02, 0x03, 0x26]).unwrap();
-        assert_eq!(value.as_map().unwrap().int(3).unwrap().as_int(), Some(-7));
-        assert_eq!(value.as_map().unwrap().text("a").unwrap().as_int(), Some(2));
-        assert_eq!(value.to_vec(), [0xa3, 0x03, 0x26, 0x20, 0x01, 0x61, 0x61, 0x02]);
-    }
-
-    #[test]
-    fn the_item_before_other_bytes() {
-        let (value, rest) = Value::parse_prefix(&[0x01, 0xff, 0xee]).unwrap();
-        assert_eq!((value, rest), (Value::Unsigned(1), &[0xff, 0xee][..]));
-    }
-}
+mod tests;

@@ -1,13 +1,14 @@
 //! Attestation certificates: what statements need to know of X.509.
 
-use openssl::{
-    nid::Nid,
-    pkey::{PKey, Public},
-    x509::{X509, X509Ref},
-};
+use std::borrow::Cow;
+
+use openssl::{error::ErrorStack, x509::X509};
 use uuid::Uuid;
 
-use super::der::{self, NotDer, Reader};
+use super::{
+    der::{self, NotDer, Reader},
+    key::PublicKey,
+};
 use crate::domain::Aaguid;
 
 /// Object identifiers in DER: 1.3.6.1.4.1.45724.1.1.4 (id-fido-gen-ce-aaguid) and 2.5.29.19 (basicConstraints).
@@ -46,10 +47,26 @@ pub enum CertificateError {
     AaguidMismatch,
 }
 
-/// A certificate of an attestation statement.
+/// A part of a subject's name, by the last byte of its object identifier 2.5.4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum NamePart {
+    CommonName = 3,
+    Country = 6,
+    Organization = 10,
+    OrganizationalUnit = 11,
+}
+
+/// A certificate of an attestation statement, borrowed from its bytes: taken apart as far as statements need it. Its issuer, its dates and
+/// its signature are OpenSSL's to judge, where a chain is judged ([`super::trust`]).
 #[derive(Debug)]
 pub(super) struct Certificate<'a> {
-    x509: X509,
+    der: &'a [u8],
+    version: u8,
+    /// The contents of the Name.
+    subject: &'a [u8],
+    /// The contents of the SubjectPublicKeyInfo.
+    public_key: &'a [u8],
     extensions: Vec<Extension<'a>>,
 }
 
@@ -66,24 +83,45 @@ impl<'a> Certificate<'a> {
         if der.len() > MAX_LEN {
             return Err(CertificateError::Malformed);
         }
-        let extensions = extensions(der).map_err(|NotDer| CertificateError::Malformed)?;
-        let x509 = X509::from_der(der).map_err(|_| CertificateError::Malformed)?;
-        Ok(Self { x509, extensions })
+        Self::read(der).map_err(|NotDer| CertificateError::Malformed)
     }
 
-    /// OpenSSL's view of it.
-    pub(super) fn x509(&self) -> &X509Ref {
-        &self.x509
+    /// RFC 5280 section 4.1.
+    fn read(der: &'a [u8]) -> Result<Self, NotDer> {
+        let mut certificate = Reader::new(der::only(der::SEQUENCE, der)?);
+        let mut tbs = Reader::new(certificate.expect(der::SEQUENCE)?);
+        certificate.expect(der::SEQUENCE)?; // signatureAlgorithm
+        certificate.expect(der::BIT_STRING)?; // signatureValue
+        let version = match tbs.optional(der::CONTEXT_0)?.map(|version| der::only(der::INTEGER, version)).transpose()? {
+            None => 1,
+            Some([n @ 0..=2]) => n + 1,
+            Some(_) => return Err(NotDer),
+        };
+        tbs.expect(der::INTEGER)?; // serialNumber
+        tbs.expect(der::SEQUENCE)?; // signature
+        tbs.expect(der::SEQUENCE)?; // issuer
+        tbs.expect(der::SEQUENCE)?; // validity
+        let subject = tbs.expect(der::SEQUENCE)?;
+        let public_key = tbs.expect(der::SEQUENCE)?;
+        tbs.optional(der::CONTEXT_1)?; // issuerUniqueID
+        tbs.optional(der::CONTEXT_2)?; // subjectUniqueID
+        let extensions = tbs.optional(der::CONTEXT_3)?.map_or(Ok(Vec::new()), extensions)?;
+        if tbs.is_empty() && certificate.is_empty() { Ok(Self { der, version, subject, public_key, extensions }) } else { Err(NotDer) }
+    }
+
+    /// OpenSSL's reading of it.
+    pub(super) fn to_x509(&self) -> Result<X509, ErrorStack> {
+        X509::from_der(self.der)
     }
 
     /// Its key.
-    pub(super) fn public_key(&self) -> Result<PKey<Public>, CertificateError> {
-        self.x509.public_key().map_err(|_| CertificateError::Key)
+    pub(super) fn public_key(&self) -> Result<PublicKey, CertificateError> {
+        PublicKey::from_spki(self.public_key).ok_or(CertificateError::Key)
     }
 
     /// Refuses any version but 3.
     pub(super) fn check_version(&self) -> Result<(), CertificateError> {
-        if self.x509.version() == 2 { Ok(()) } else { Err(CertificateError::Version) }
+        if self.version == 3 { Ok(()) } else { Err(CertificateError::Version) }
     }
 
     /// Whether basicConstraints say that it may issue certificates. Where the extension is missing it may not (RFC 5280 section 4.2.1.9).
@@ -110,9 +148,10 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// The values of one kind of part of the subject. Those that are not text are left out.
-    pub(super) fn subject(&self, kind: Nid) -> impl Iterator<Item = String> {
-        self.x509.subject_name().entries_by_nid(kind).filter_map(|entry| entry.data().to_string().ok())
+    /// Whether the subject has a part of this kind that is text and meets a condition.
+    pub(super) fn has_subject(&self, part: NamePart, condition: impl Fn(&str) -> bool) -> Result<bool, CertificateError> {
+        let parts = name_parts(self.subject).map_err(|NotDer| CertificateError::Malformed)?;
+        Ok(parts.iter().any(|p| p.oid == [0x55, 0x04, part as u8] && condition(&p.text)))
     }
 
     fn extension(&self, oid: &[u8]) -> Option<&Extension<'a>> {
@@ -120,32 +159,124 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// The extensions of a certificate (RFC 5280 section 4.1). One that is there twice makes it malformed.
-fn extensions(certificate: &[u8]) -> Result<Vec<Extension<'_>>, NotDer> {
-    let tbs = Reader::new(der::only(der::SEQUENCE, certificate)?).expect(der::SEQUENCE)?;
-    let mut tbs = Reader::new(tbs);
-    tbs.optional(der::CONTEXT_0)?; // version
-    tbs.expect(der::INTEGER)?; // serialNumber
-    for _ in 0..5 {
-        tbs.expect(der::SEQUENCE)?; // signature, issuer, validity, subject, subjectPublicKeyInfo
+/// A part of a Name.
+struct Attribute<'a> {
+    oid: &'a [u8],
+    text: Cow<'a, str>,
+}
+
+/// The parts of a Name (RFC 5280 section 4.1.2.4).
+fn name_parts(name: &[u8]) -> Result<Vec<Attribute<'_>>, NotDer> {
+    let mut parts = Vec::new();
+    let mut names = Reader::new(name);
+    while !names.is_empty() {
+        let mut set = Reader::new(names.expect(der::SET)?);
+        while !set.is_empty() {
+            let mut attribute = Reader::new(set.expect(der::SEQUENCE)?);
+            let oid = attribute.expect(der::OBJECT_IDENTIFIER)?;
+            let text = match attribute.any()? {
+                (der::BMP_STRING, utf16) => {
+                    let units = utf16.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok()).map(u16::from_be_bytes);
+                    Cow::Owned(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+                }
+                // UTF-8, or a subset of ASCII; what older types have beyond ASCII is not compared with anything.
+                (_, bytes) => String::from_utf8_lossy(bytes),
+            };
+            parts.push(Attribute { oid, text });
+        }
     }
+    Ok(parts)
+}
+
+/// Extensions (RFC 5280 section 4.2). One that is there twice makes the certificate malformed.
+fn extensions(contents: &[u8]) -> Result<Vec<Extension<'_>>, NotDer> {
     let mut found: Vec<Extension<'_>> = Vec::new();
-    while !tbs.is_empty() {
-        let (tag, contents) = tbs.any()?;
-        if tag != der::CONTEXT_3 {
-            continue; // issuerUniqueID, subjectUniqueID
+    let mut list = Reader::new(der::only(der::SEQUENCE, contents)?);
+    while !list.is_empty() {
+        let mut extension = Reader::new(list.expect(der::SEQUENCE)?);
+        let oid = extension.expect(der::OBJECT_IDENTIFIER)?;
+        let critical = extension.default_false()?;
+        let value = extension.expect(der::OCTET_STRING)?;
+        if !extension.is_empty() || found.iter().any(|other| other.oid == oid) {
+            return Err(NotDer);
         }
-        let mut list = Reader::new(der::only(der::SEQUENCE, contents)?);
-        while !list.is_empty() {
-            let mut extension = Reader::new(list.expect(der::SEQUENCE)?);
-            let oid = extension.expect(der::OBJECT_IDENTIFIER)?;
-            let critical = extension.default_false()?;
-            let value = extension.expect(der::OCTET_STRING)?;
-            if !extension.is_empty() || found.iter().any(|other| other.oid == oid) {
-                return Err(NotDer);
-            }
-            found.push(Extension { oid, critical, value });
-        }
+        found.push(Extension { oid, critical, value });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webauthn::{
+        CoseAlgorithm,
+        testing::{CertificateSpec, KeyPair},
+    };
+
+    fn certificate() -> Vec<u8> {
+        let spec = CertificateSpec { aaguid: Some(([&[4, 16][..], &[7; 16]].concat(), false)), ..CertificateSpec::default() };
+        spec.make(&KeyPair::generate(CoseAlgorithm::Es256).private, None).to_der().unwrap()
+    }
+
+    #[test]
+    fn all_of_the_bytes_or_none() {
+        let der = certificate();
+        assert!(Certificate::parse(&der).is_ok());
+        for cut in 0..der.len() {
+            assert_eq!(Certificate::parse(&der[..cut]).unwrap_err(), CertificateError::Malformed);
+        }
+        assert_eq!(Certificate::parse(&[&der[..], &[0]].concat()).unwrap_err(), CertificateError::Malformed);
+        assert_eq!(Certificate::parse(&vec![0x30; MAX_LEN + 1]).unwrap_err(), CertificateError::Malformed);
+    }
+
+    #[test]
+    fn agrees_with_openssl() {
+        let der = certificate();
+        let (ours, theirs) = (Certificate::parse(&der).unwrap(), X509::from_der(&der).unwrap());
+        assert_eq!(i32::from(ours.version), theirs.version() + 1);
+        let spki = theirs.public_key().unwrap().public_key_to_der().unwrap();
+        assert_eq!(der::only(der::SEQUENCE, &spki), Ok(ours.public_key));
+        assert_eq!(der::only(der::SEQUENCE, &theirs.subject_name().to_der().unwrap()), Ok(ours.subject));
+        assert_eq!(ours.to_x509().unwrap().to_der().unwrap(), der);
+    }
+
+    #[test]
+    fn extensions_are_there_once() {
+        let one = [0x30, 0x09, 0x06, 0x03, 0x55, 0x1d, 0x13, 0x04, 0x02, 0x30, 0x00];
+        let list = |n: usize| [&[0x30, u8::try_from(n * one.len()).unwrap()][..], &one.repeat(n)].concat();
+        assert_eq!(extensions(&list(1)).unwrap().len(), 1);
+        assert_eq!(extensions(&list(2)).unwrap_err(), NotDer);
+    }
+
+    #[test]
+    fn basic_constraints() {
+        let is_ca = |value: &[u8]| {
+            let der = certificate();
+            let mut certificate = Certificate::parse(&der).unwrap();
+            certificate.extensions = vec![Extension { oid: BASIC_CONSTRAINTS, critical: true, value }];
+            certificate.is_ca()
+        };
+        assert_eq!(is_ca(&[0x30, 0]), Ok(false));
+        assert_eq!(is_ca(&[0x30, 3, 1, 1, 0]), Ok(false));
+        assert_eq!(is_ca(&[0x30, 3, 1, 1, 0xff]), Ok(true));
+        assert_eq!(is_ca(&[0x30, 6, 1, 1, 0xff, 2, 1, 0]), Ok(true));
+        for malformed in [&[][..], &[0x30, 3, 1, 1, 1], &[0x30, 0, 0], &[4, 0]] {
+            assert_eq!(is_ca(malformed), Err(CertificateError::Extension("basicConstraints")));
+        }
+    }
+
+    #[test]
+    fn names_of_any_text_type() {
+        let name = |tag: u8, text: &[u8]| {
+            let value = [&[0x06, 0x03, 0x55, 0x04, 0x0b, tag, u8::try_from(text.len()).unwrap()], text].concat();
+            let length = u8::try_from(value.len()).unwrap();
+            [&[0x31, length + 2, 0x30, length], &value[..]].concat()
+        };
+        for (tag, text) in [(0x0c, "Größe".as_bytes()), (0x1e, &[0, b'G', 0, b'r', 0, 0xf6, 0, 0xdf, 0, b'e'])] {
+            let name = name(tag, text);
+            assert_eq!(name_parts(&name).unwrap()[0].text, "Größe");
+        }
+        assert!(name_parts(&[0x31, 0x02, 0x30, 0x00]).is_err());
+        assert!(name_parts(&[0x30, 0x00]).is_err());
+    }
 }

@@ -1,18 +1,10 @@
 //! COSE_Key: the form of a credential's public key (RFC 9052 section 7, RFC 9053 section 7, RFC 8230 section 4).
 
-use openssl::{
-    bn::{BigNum, BigNumContext},
-    ec::{EcGroup, EcKey, EcPoint},
-    error::ErrorStack,
-    nid::Nid,
-    pkey::{Id, PKey, Public},
-    rsa::Rsa,
-};
-
 use super::{
     CoseAlgorithm,
     cbor::{Map, Value},
     edwards::Edwards,
+    key::{Curve, PublicKey},
     signature::{self, SignatureError},
 };
 
@@ -59,15 +51,6 @@ pub enum KeyError {
     Exponent,
 }
 
-/// A curve in the sense of SEC 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Curve {
-    P256,
-    P384,
-    P521,
-    Secp256k1,
-}
-
 impl Curve {
     /// Its number in the IANA registry of COSE curves.
     const fn id(self) -> i64 {
@@ -76,24 +59,6 @@ impl Curve {
             Self::P384 => 2,
             Self::P521 => 3,
             Self::Secp256k1 => 8,
-        }
-    }
-
-    /// Bytes of a coordinate.
-    const fn len(self) -> usize {
-        match self {
-            Self::P256 | Self::Secp256k1 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
-    }
-
-    const fn nid(self) -> Nid {
-        match self {
-            Self::P256 => Nid::X9_62_PRIME256V1,
-            Self::P384 => Nid::SECP384R1,
-            Self::P521 => Nid::SECP521R1,
-            Self::Secp256k1 => Nid::SECP256K1,
         }
     }
 }
@@ -135,7 +100,7 @@ fn kind(algorithm: CoseAlgorithm) -> Option<Kind> {
 pub(super) struct CoseKey<'a> {
     algorithm: CoseAlgorithm,
     material: Material<'a>,
-    pkey: PKey<Public>,
+    public: PublicKey,
 }
 
 #[derive(Debug)]
@@ -169,7 +134,7 @@ impl<'a> CoseKey<'a> {
         if crv.is_some() && int(CRV) != crv {
             return Err(KeyError::Curve(algorithm));
         }
-        let (material, pkey) = match kind {
+        let (material, public) = match kind {
             Kind::Ec2(curve) => {
                 let (x, y) = (bytes(X, "x")?, bytes(Y, "y")?);
                 (Material::Ec2 { curve, x, y }, ec_key(curve, x, y)?)
@@ -183,7 +148,7 @@ impl<'a> CoseKey<'a> {
                 (Material::Rsa { n, e }, rsa_key(n, e)?)
             }
         };
-        Ok(Self { algorithm, material, pkey })
+        Ok(Self { algorithm, material, public })
     }
 
     /// What it signs with.
@@ -193,7 +158,7 @@ impl<'a> CoseKey<'a> {
 
     /// Checks a signature by this key.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
-        signature::verify(self.algorithm, &self.pkey, message, signature)
+        signature::verify(self.algorithm, &self.public, message, signature)
     }
 
     /// The coordinates, if it is a point on P-256.
@@ -219,38 +184,24 @@ impl<'a> CoseKey<'a> {
 
 /// A point given by both coordinates, each exactly as long as the field (RFC 9053 section 7.1.1). A compressed one, whose y is a boolean,
 /// has no place in WebAuthn.
-fn ec_key(curve: Curve, x: &[u8], y: &[u8]) -> Result<PKey<Public>, KeyError> {
+fn ec_key(curve: Curve, x: &[u8], y: &[u8]) -> Result<PublicKey, KeyError> {
     for (coordinate, name) in [(x, "x"), (y, "y")] {
         if coordinate.len() != curve.len() {
             return Err(KeyError::Member(name));
         }
     }
-    let make = || -> Result<_, ErrorStack> {
-        let group = EcGroup::from_curve_name(curve.nid())?;
-        // This refuses what is not on the curve. The curves' cofactor is 1: each of their points but infinity, which has no such
-        // form, is of the full order.
-        let point = EcPoint::from_bytes(&group, &[&[0x04], x, y].concat(), &mut *BigNumContext::new()?)?;
-        PKey::from_ec_key(EcKey::from_public_key(&group, &point)?)
-    };
-    make().map_err(|_| KeyError::NotOnCurve)
+    PublicKey::ec(curve, &[&[0x04], x, y].concat()).ok_or(KeyError::NotOnCurve)
 }
 
-fn edwards_key(curve: Edwards, x: &[u8]) -> Result<PKey<Public>, KeyError> {
+fn edwards_key(curve: Edwards, x: &[u8]) -> Result<PublicKey, KeyError> {
     if x.len() != curve.key_len() {
         return Err(KeyError::Member("x"));
     }
-    if !curve.is_key(x) {
-        return Err(KeyError::NotOnCurve);
-    }
-    let id = match curve {
-        Edwards::Ed25519 => Id::ED25519,
-        Edwards::Ed448 => Id::ED448,
-    };
-    PKey::public_key_from_raw_bytes(x, id).map_err(|_| KeyError::NotOnCurve)
+    PublicKey::edwards(curve, x).ok_or(KeyError::NotOnCurve)
 }
 
 /// Numbers in the fewest bytes (RFC 8230 section 4).
-fn rsa_key(n: &[u8], e: &[u8]) -> Result<PKey<Public>, KeyError> {
+fn rsa_key(n: &[u8], e: &[u8]) -> Result<PublicKey, KeyError> {
     for (number, name) in [(n, "modulus"), (e, "exponent")] {
         if number.first().is_none_or(|&highest| highest == 0) {
             return Err(KeyError::Member(name));
@@ -260,15 +211,11 @@ fn rsa_key(n: &[u8], e: &[u8]) -> Result<PKey<Public>, KeyError> {
     if e.len() > 8 || e == [1] || !is_odd(e) {
         return Err(KeyError::Exponent);
     }
-    if !(256..=1024).contains(&n.len()) || !is_odd(n) {
+    let has_2048_bits = n.len() > 256 || (n.len() == 256 && n.first().is_some_and(|highest| highest & 0x80 != 0));
+    if !has_2048_bits || n.len() > 1024 || !is_odd(n) {
         return Err(KeyError::Modulus);
     }
-    let modulus = BigNum::from_slice(n).map_err(|_| KeyError::Modulus)?;
-    if modulus.num_bits() < 2048 {
-        return Err(KeyError::Modulus);
-    }
-    let exponent = BigNum::from_slice(e).map_err(|_| KeyError::Exponent)?;
-    Rsa::from_public_components(modulus, exponent).and_then(PKey::from_rsa).map_err(|_| KeyError::Modulus)
+    PublicKey::rsa(n, e).ok_or(KeyError::Modulus)
 }
 
 #[cfg(test)]
@@ -277,6 +224,7 @@ mod tests {
     use crate::webauthn::testing::KeyPair;
 
     /// The key with a member replaced, or left out.
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn refused(key: &[u8], label: i64, value: Option<Value<'_>>) -> KeyError {
         let Value::Map(map) = Value::parse(key).unwrap() else { panic!() };
         let labels = [KTY, ALG, CRV, X, Y].into_iter().filter_map(|l| {

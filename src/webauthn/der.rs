@@ -4,13 +4,18 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotDer;
 
-/// Universal tags, and the one context tag of a certificate that is walked through.
+/// Universal tags, and the context tags of a certificate.
 pub(super) const BOOLEAN: u8 = 0x01;
 pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const BMP_STRING: u8 = 0x1e;
 pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
 pub(super) const CONTEXT_0: u8 = 0xa0;
+pub(super) const CONTEXT_1: u8 = 0x81;
+pub(super) const CONTEXT_2: u8 = 0x82;
 pub(super) const CONTEXT_3: u8 = 0xa3;
 
 /// Elements one after the other.
@@ -26,6 +31,11 @@ impl<'a> Reader<'a> {
     /// Whether nothing is left.
     pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The bytes not yet read.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.0
     }
 
     /// The next element's tag and contents. Tags of one byte, lengths definite and in their shortest form.

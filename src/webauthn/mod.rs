@@ -17,6 +17,7 @@ mod credential;
 mod der;
 mod edwards;
 mod json;
+mod key;
 mod options;
 mod registration;
 mod signature;

@@ -180,7 +180,7 @@ mod tests {
             display_name: "Ann",
             icon: None,
             challenge,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             exclude: Vec::new(),
             attachment: None,
             resident_key: ResidentKey::Required,

@@ -1,5 +1,7 @@
 //! An authenticator for unit tests: makes registrations of any algorithm and format, each part of which a test can spoil.
 
+use std::sync::LazyLock;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openssl::{
     asn1::{Asn1Object, Asn1OctetString, Asn1Time},
@@ -21,6 +23,9 @@ use super::{
     verify_registration,
 };
 use crate::domain::{Challenge, Origin, Timestamp, UserVerification};
+
+/// One for all tests: making it takes longer than all that is done with it.
+static RSA_KEY: LazyLock<Rsa<Private>> = LazyLock::new(|| Rsa::generate(2048).unwrap());
 
 /// A key pair and the COSE_Key of its public half.
 pub(super) struct KeyPair {
@@ -54,7 +59,7 @@ impl KeyPair {
             A::EdDsa | A::Ed25519 => okp(PKey::generate_ed25519().unwrap(), 6),
             A::Ed448 => okp(PKey::generate_ed448().unwrap(), 7),
             _ => {
-                let key = Rsa::generate(2048).unwrap();
+                let key = RSA_KEY.clone();
                 let (n, e) = (key.n().to_vec(), key.e().to_vec());
                 let cose = map(&[(1, 3.into()), alg.clone(), (-1, Value::Bytes(&n)), (-2, Value::Bytes(&e))]);
                 (PKey::from_rsa(key).unwrap(), cose)
@@ -265,17 +270,17 @@ impl Maker {
                 let signature = sign(self.algorithm, &key.private, &signed);
                 ("packed", vec![("alg", Value::from(self.algorithm.id()).to_vec()), ("sig", bytes(&signature))])
             }
-            Statement::Packed(signer, algorithm, certificates) => {
-                let signature = sign(*algorithm, signer, &signed);
+            Statement::Packed(key, algorithm, certificates) => {
+                let signature = sign(*algorithm, key, &signed);
                 let alg = Value::from(algorithm.id()).to_vec();
                 ("packed", vec![("alg", alg), ("sig", bytes(&signature)), ("x5c", x5c(certificates))])
             }
-            Statement::U2f(signer, certificates) => {
+            Statement::U2f(attestation_key, certificates) => {
                 let cose = Value::parse(&key.cose).unwrap();
                 let coordinate = |label| cose.as_map().unwrap().int(label).and_then(Value::as_bytes).unwrap_or_default();
                 let message =
                     [&[0], &sha256(b"example.org")[..], &hash, &self.credential_id, &[4], coordinate(-2), coordinate(-3)].concat();
-                let signature = sign(CoseAlgorithm::Es256, signer, &message);
+                let signature = sign(CoseAlgorithm::Es256, attestation_key, &message);
                 ("fido-u2f", vec![("sig", bytes(&signature)), ("x5c", x5c(certificates))])
             }
         };

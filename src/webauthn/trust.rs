@@ -4,7 +4,7 @@ use openssl::{
     error::ErrorStack,
     stack::Stack,
     x509::{
-        X509, X509StoreContext, X509VerifyResult,
+        X509, X509Ref, X509StoreContext, X509VerifyResult,
         store::X509StoreBuilder,
         verify::{X509VerifyFlags, X509VerifyParam},
     },
@@ -55,50 +55,60 @@ pub(super) fn judge(path: &[Certificate<'_>], anchors: &[TrustAnchor], now: Time
     if anchors.is_empty() {
         return Ok(AttestationTrust::Untrusted);
     }
-    // OpenSSL takes what it needs from a bag; the standard has a chain, in order.
+    let unreadable = |_: ErrorStack| TrustError::NoPath("a certificate cannot be read".to_owned());
+    let path = path.iter().map(Certificate::to_x509).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    let found = find_path(&path, anchors, now).map_err(|error| TrustError::NoPath(error.error_string().to_owned()))?;
+    check_order(&path, &found)?;
+    Ok(AttestationTrust::Trusted)
+}
+
+/// The path that OpenSSL finds from the first certificate to an anchor.
+fn find_path(path: &[X509], anchors: &[TrustAnchor], now: Timestamp) -> Result<Vec<X509>, X509VerifyResult> {
+    let failed = |_: ErrorStack| X509VerifyResult::APPLICATION_VERIFICATION;
+    let [leaf, others @ ..] = path else { return Err(X509VerifyResult::APPLICATION_VERIFICATION) };
+    let search = || -> Result<_, ErrorStack> {
+        let mut param = X509VerifyParam::new()?;
+        param.set_time(now.as_secs());
+        // An anchor need not be self-signed.
+        param.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        let mut store = X509StoreBuilder::new()?;
+        store.set_param(&param)?;
+        for anchor in anchors {
+            store.add_cert(anchor.0.clone())?;
+        }
+        let mut untrusted = Stack::new()?;
+        for certificate in others {
+            untrusted.push(certificate.clone())?;
+        }
+        X509StoreContext::new()?.init(&store.build(), leaf, &untrusted, |context| {
+            let found = context.verify_cert()?;
+            let chain = context.chain().map(|chain| chain.iter().map(X509Ref::to_owned).collect()).unwrap_or_default();
+            Ok((found, context.error(), chain))
+        })
+    };
+    match search().map_err(failed)? {
+        (true, X509VerifyResult::OK, chain) => Ok(chain),
+        // Two answers that must agree: neither alone is taken for a yes.
+        (_, X509VerifyResult::OK, _) => Err(X509VerifyResult::APPLICATION_VERIFICATION),
+        (_, error, _) => Err(error),
+    }
+}
+
+/// OpenSSL takes what it needs from a bag; the standard has a chain, in order. The links that are in `found` were verified there.
+fn check_order(path: &[X509], found: &[X509]) -> Result<(), TrustError> {
     for (n, pair) in path.windows(2).enumerate() {
-        if let [subject, issuer] = pair
-            && !is_issued_by(subject, issuer)
-        {
+        let [subject, issuer] = pair else { continue };
+        let is_in_found = found.get(n..n + 2).is_some_and(|found| found == pair);
+        if !is_in_found && !is_issued_by(subject, issuer) {
             return Err(TrustError::NotAChain(n));
         }
     }
-    match find_path(path, anchors, now) {
-        Ok(X509VerifyResult::OK) => Ok(AttestationTrust::Trusted),
-        Ok(error) => Err(TrustError::NoPath(error.error_string().to_owned())),
-        Err(_) => Err(TrustError::NoPath("it could not be judged".to_owned())),
-    }
+    Ok(())
 }
 
-fn is_issued_by(subject: &Certificate<'_>, issuer: &Certificate<'_>) -> bool {
-    let signed = || issuer.public_key().is_ok_and(|key| subject.x509().verify(&key).unwrap_or(false));
-    issuer.x509().issued(subject.x509()) == X509VerifyResult::OK && signed()
-}
-
-fn find_path(path: &[Certificate<'_>], anchors: &[TrustAnchor], now: Timestamp) -> Result<X509VerifyResult, ErrorStack> {
-    let [leaf, others @ ..] = path else { return Ok(X509VerifyResult::APPLICATION_VERIFICATION) };
-    let mut param = X509VerifyParam::new()?;
-    param.set_time(now.as_secs());
-    // An anchor need not be self-signed.
-    param.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-    let mut store = X509StoreBuilder::new()?;
-    store.set_param(&param)?;
-    for anchor in anchors {
-        store.add_cert(anchor.0.clone())?;
-    }
-    let mut untrusted = Stack::new()?;
-    for certificate in others {
-        untrusted.push(certificate.x509().to_owned())?;
-    }
-    let mut context = X509StoreContext::new()?;
-    context.init(&store.build(), leaf.x509(), &untrusted, |context| {
-        let verified = context.verify_cert()?;
-        // Two answers that must agree: neither alone is taken for a yes.
-        Ok(match context.error() {
-            X509VerifyResult::OK if !verified => X509VerifyResult::APPLICATION_VERIFICATION,
-            error => error,
-        })
-    })
+fn is_issued_by(subject: &X509Ref, issuer: &X509Ref) -> bool {
+    let signed = || issuer.public_key().is_ok_and(|key| subject.verify(&key).unwrap_or(false));
+    issuer.issued(subject) == X509VerifyResult::OK && signed()
 }
 
 #[cfg(test)]
@@ -154,7 +164,7 @@ mod tests {
     const INTERMEDIATE: usize = 1;
     const LEAF: usize = 2;
 
-    fn is_no_path(verdict: Result<AttestationTrust, TrustError>) -> bool {
+    fn is_no_path(verdict: &Result<AttestationTrust, TrustError>) -> bool {
         matches!(verdict, Err(TrustError::NoPath(_)))
     }
 
@@ -181,12 +191,12 @@ mod tests {
     #[test]
     fn no_path() {
         let (chain, other) = (Chain::new(), Chain::new());
-        assert!(is_no_path(chain.verify(&[LEAF], &[ROOT])));
+        assert!(is_no_path(&chain.verify(&[LEAF], &[ROOT])));
         let leaf = chain.0[LEAF].0.to_der().unwrap();
         let foreign = |signer: &PKey<Private>| Statement::Packed(signer.clone(), CoseAlgorithm::Es256, vec![leaf.clone()]);
         // Of the same name, with another key.
-        assert!(is_no_path(other.judge(foreign(&chain.0[LEAF].1), &[INTERMEDIATE])));
-        assert!(is_no_path(other.judge(foreign(&chain.0[LEAF].1), &[ROOT])));
+        assert!(is_no_path(&other.judge(foreign(&chain.0[LEAF].1), &[INTERMEDIATE])));
+        assert!(is_no_path(&other.judge(foreign(&chain.0[LEAF].1), &[ROOT])));
     }
 
     #[test]
@@ -194,7 +204,7 @@ mod tests {
         let chain = Chain::new();
         assert_eq!(chain.verify(&[LEAF, ROOT, INTERMEDIATE], &[ROOT]), Err(TrustError::NotAChain(0)));
         assert_eq!(chain.verify(&[LEAF, INTERMEDIATE, INTERMEDIATE], &[ROOT]), Err(TrustError::NotAChain(1)));
-        assert_eq!(chain.verify(&[LEAF, LEAF], &[ROOT]), Err(TrustError::NotAChain(0)));
+        assert_eq!(chain.verify(&[LEAF, LEAF, INTERMEDIATE], &[ROOT]), Err(TrustError::NotAChain(0)));
     }
 
     #[test]
@@ -202,7 +212,7 @@ mod tests {
         let (chain, other) = (Chain::new(), Chain::new());
         let ders = vec![chain.0[LEAF].0.to_der().unwrap(), other.0[INTERMEDIATE].0.to_der().unwrap()];
         let statement = Statement::Packed(chain.0[LEAF].1.clone(), CoseAlgorithm::Es256, ders);
-        assert_eq!(other.judge(statement, &[ROOT]), Err(TrustError::NotAChain(0)));
+        assert!(is_no_path(&other.judge(statement, &[ROOT])));
     }
 
     #[test]
@@ -211,10 +221,10 @@ mod tests {
         assert!(Chain::valid((-9, 9), (0, 2)).verify(&[LEAF, INTERMEDIATE], &[ROOT]).is_ok());
         for (intermediate, leaf) in [((-9, 0), (0, 9)), ((2, 9), (0, 9)), ((0, 9), (-9, 0)), ((0, 9), (2, 9))] {
             let chain = Chain::valid(intermediate, leaf);
-            assert!(is_no_path(chain.verify(&[LEAF, INTERMEDIATE], &[ROOT])), "{intermediate:?} {leaf:?}");
+            assert!(is_no_path(&chain.verify(&[LEAF, INTERMEDIATE], &[ROOT])), "{intermediate:?} {leaf:?}");
         }
         // An anchor's own dates count too, be it the attestation certificate.
-        assert!(is_no_path(Chain::valid((0, 9), (-9, 0)).verify(&[LEAF], &[LEAF])));
+        assert!(is_no_path(&Chain::valid((0, 9), (-9, 0)).verify(&[LEAF], &[LEAF])));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use cryptoki::{
     object::{Attribute, ObjectClass},
     session::UserType,
 };
+use futures::stream::{self, StreamExt as _};
 use openssl::{bn::BigNum, ecdsa::EcdsaSig, pkey::PKey, sha::sha256};
 use passkey_hsm::{
     domain::SigningAlgorithm,
@@ -52,13 +53,15 @@ fn of_the_process_boundary() {
         let key = Key::generate(&signer, SigningAlgorithm::Es256).await;
         let jobs = thread_with_session(&fs::read_to_string(dir.join("pin")).unwrap(), &key);
         let pid = signer.status().processes[0].pid.unwrap();
-        let (mut process, mut thread) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            process.push(measure(Some(pid), || through_process(&signer, &key)).await);
-            thread.push(measure(None, || through_thread(&jobs, &key)).await);
+        for callers in [1, 8] {
+            let (mut process, mut thread) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                process.push(measure(Some(pid), callers, || through_process(&signer, &key)).await);
+                thread.push(measure(None, callers, || through_thread(&jobs, &key)).await);
+            }
+            report("socket pair and process", callers, &process);
+            report("channel and thread", callers, &thread);
         }
-        report("socket pair and process", &process);
-        report("channel and thread", &thread);
     });
 }
 
@@ -101,19 +104,16 @@ fn thread_with_session(pin: &str, key: &Key) -> mpsc::Sender<Job> {
     sender
 }
 
-/// Median latency, and CPU of both processes, a signature.
-async fn measure<F: Future<Output = ()>>(pid: Option<u32>, one: impl Fn() -> F) -> (Duration, Duration) {
-    for _ in 0..200 {
-        one().await;
-    }
+/// Median latency, and CPU of both processes, a signature, with so many callers at once.
+async fn measure<F: Future<Output = ()>>(pid: Option<u32>, callers: usize, one: impl Fn() -> F) -> (Duration, Duration) {
     let cpu = || cpu_ticks("self") + pid.map_or(0, |pid| cpu_ticks(&pid.to_string()));
-    let before = cpu();
-    let mut times = Vec::with_capacity(SIGNATURES);
-    for _ in 0..SIGNATURES {
+    let timed = |_| async {
         let begun = Instant::now();
         one().await;
-        times.push(begun.elapsed());
-    }
+        begun.elapsed()
+    };
+    let before = cpu();
+    let mut times: Vec<Duration> = stream::iter(0..SIGNATURES).map(timed).buffer_unordered(callers).collect().await;
     let cpu = Duration::from_millis(10 * (cpu() - before)) / u32::try_from(SIGNATURES).unwrap();
     times.sort_unstable();
     (times[SIGNATURES / 2], cpu)
@@ -126,12 +126,12 @@ fn cpu_ticks(process: &str) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-fn report(name: &str, rounds: &[(Duration, Duration)]) {
+fn report(name: &str, callers: usize, rounds: &[(Duration, Duration)]) {
     let median = |mut values: Vec<Duration>| {
         values.sort_unstable();
         (values[values.len() / 2], values[0], values[values.len() - 1])
     };
     let (latency, low, high) = median(rounds.iter().map(|r| r.0).collect());
     let (cpu, cpu_low, cpu_high) = median(rounds.iter().map(|r| r.1).collect());
-    println!("{name}: latency {latency:?} ({low:?} to {high:?}), CPU {cpu:?} ({cpu_low:?} to {cpu_high:?}) a signature");
+    println!("{callers} at once, {name}: latency {latency:?} ({low:?} to {high:?}), CPU {cpu:?} ({cpu_low:?} to {cpu_high:?}) a signature");
 }

@@ -30,6 +30,8 @@ mod ceremonies;
 mod corrupt;
 #[cfg(feature = "sqlite")]
 mod group_commit;
+#[cfg(feature = "failpoints")]
+mod kill;
 #[cfg(feature = "postgres")]
 mod lost_connections;
 mod migrations;

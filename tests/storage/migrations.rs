@@ -86,8 +86,9 @@ async fn both_engines_have_the_same_columns() {
 
     use sqlx::Connection;
 
-    let (s, p) = (Bench::sqlite().await, Bench::postgres().await);
     type Columns = BTreeSet<(String, String, bool)>;
+
+    let (s, p) = (Bench::sqlite().await, Bench::postgres().await);
     let mut conn = sqlx::SqliteConnection::connect(&s.url).await.unwrap();
     let sqlite: Columns = sqlx::query_as::<_, (String, String, bool)>(
         r#"SELECT t.name, c.name, c."notnull" FROM sqlite_schema t JOIN pragma_table_info(t.name) c

@@ -91,7 +91,7 @@ async fn an_update_replaces_what_it_is_given(b: Bench) {
     assert_same(&b.store.tenant(tenant.id).await.unwrap().unwrap(), &tenant);
     assert_same(&b.store.audit_event(tenant.id, event.id).await.unwrap().unwrap(), &event);
 
-    tenant.display_name = "renamed".to_owned();
+    "renamed".clone_into(&mut tenant.display_name);
     tenant.settings = TenantSettings { exclude_credentials: false, ..TenantSettings::default() };
     let event = crate::bench::event(tenant.id);
     assert!(b.store.update_tenant(tenant.id, Some("renamed"), &tenant.config, Some(&tenant.settings), &event).await.unwrap());

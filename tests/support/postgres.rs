@@ -4,6 +4,8 @@
 //! A shell stands between: it starts the server and waits for the end of its standard input, a pipe whose other end only the test process
 //! holds. When that process exits, panics or is killed, the pipe closes; the shell stops the server and removes the directory.
 
+#![expect(clippy::expect_used, reason = "without the server there are no tests to run")]
+
 use std::{
     env, fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},

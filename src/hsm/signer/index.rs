@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,16 +18,19 @@ use super::{lane::Lane, queue::lock};
 /// How long an answer "not there" stands before the token is asked again about the same id.
 const MISS_STANDS: Duration = Duration::from_secs(1);
 
+/// When to look again for what is not found. While another process makes keys, SoftHSM shows a finished one a few milliseconds late.
+const LOOKS_AGAIN: [Duration; 3] = [Duration::from_millis(5), Duration::from_millis(15), Duration::from_millis(40)];
+
 /// The most ids whose absence is remembered.
 const MAX_MISSES: usize = 4096;
 
 /// What is known of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lookup {
     /// Its private half.
     Found(ObjectHandle),
-    /// So many private keys share the id: which one is meant cannot be told.
-    Ambiguous(usize),
+    /// Several share the id: two keys, or one that the module shows twice. Which one is meant, a signature tells.
+    Ambiguous(Vec<ObjectHandle>),
     /// The token was asked just now and shows none. On its own that proves nothing.
     Absent,
     /// The token was asked a moment ago, by somebody else.
@@ -82,10 +86,14 @@ impl KeyIndex {
         if misses.get(id).is_some_and(|at| at.elapsed() < MISS_STANDS) {
             return Ok(self.known(id).unwrap_or(Lookup::AbsentLately));
         }
-        let found = {
-            let _shared = self.shared();
-            lane.call(|session| find(session, ObjectClass::PRIVATE_KEY, Attribute::Id(id.to_vec())))?
-        };
+        let mut found = self.look(lane, id)?;
+        for pause in LOOKS_AGAIN {
+            if !found.is_empty() {
+                break;
+            }
+            thread::sleep(pause);
+            found = self.look(lane, id)?;
+        }
         if misses.len() >= MAX_MISSES {
             misses.retain(|_, at| at.elapsed() < MISS_STANDS);
         }
@@ -95,6 +103,11 @@ impl KeyIndex {
         let answer = lookup(&found);
         self.put(id, found);
         Ok(answer)
+    }
+
+    fn look(&self, lane: &Lane, id: &[u8]) -> Result<Vec<ObjectHandle>> {
+        let _shared = self.shared();
+        lane.call(|session| find(session, ObjectClass::PRIVATE_KEY, Attribute::Id(id.to_vec())))
     }
 
     /// Takes note of what is now on the token under that id: none, for a key that was destroyed.
@@ -112,7 +125,7 @@ fn lookup(found: &[ObjectHandle]) -> Lookup {
     match found {
         [] => Lookup::Absent,
         [one] => Lookup::Found(*one),
-        many => Lookup::Ambiguous(many.len()),
+        many => Lookup::Ambiguous(many.to_vec()),
     }
 }
 

@@ -101,7 +101,7 @@ fn find(lane: &mut Lane, request: &Sign, again: bool, replies: &Replies) -> Resu
     };
     match lookup {
         Ok(Lookup::Found(handle)) => Ok(handle),
-        Ok(Lookup::Ambiguous(n)) => Err(Failure::KeyUnclear(format!("{n} private keys share its CKA_ID"))),
+        Ok(Lookup::Ambiguous(handles)) => choose(lane, request, &handles),
         Ok(Lookup::AbsentLately) => Err(Failure::KeyNotFound),
         // "Found nothing" is also what a module says whose token is gone.
         Ok(Lookup::Absent) => Err(match health::token_works(lane) {
@@ -114,6 +114,25 @@ fn find(lane: &mut Lane, request: &Sign, again: bool, replies: &Replies) -> Resu
             Err(only_this_or_die(lane, &name, replies))
         }
     }
+}
+
+/// The one of several that signs as the stored public key wants it. A module can show one object twice, and people make copies.
+fn choose(lane: &mut Lane, request: &Sign, handles: &[ObjectHandle]) -> Result<ObjectHandle, Failure> {
+    let key = PublicKey::from_spki(request.algorithm, &request.public_key).map_err(|e| Failure::Refused(e.to_string()))?;
+    for handle in handles {
+        match sign_with(lane, *handle, request) {
+            Ok(signature) if key.verify(request.signing_input.as_bytes(), &signature) => {
+                lane.device.index.put(&request.cka_id, vec![*handle]);
+                return Ok(*handle);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!("one of {} keys with one CKA_ID does not sign: {}", handles.len(), fault::name(&error));
+                lane.renew().map_err(|e| Failure::Device(fault::name(&e)))?;
+            }
+        }
+    }
+    Err(Failure::KeyUnclear(format!("{} private keys share its CKA_ID, and none signs with the stored public key", handles.len())))
 }
 
 /// An error that may mean that the token is gone. If the health key signs it was only this request; if not, a new process is the remedy.

@@ -1,10 +1,14 @@
 //! The `fido-u2f` statement format (WebAuthn L3 section 8.6).
 
-use openssl::nid::Nid;
 use uuid::Uuid;
 
 use super::{Attestation, StatementError, Subject, certificates, signature};
-use crate::webauthn::{CoseAlgorithm, cbor::Map, signature::verify as verify_signature};
+use crate::webauthn::{
+    CoseAlgorithm,
+    cbor::Map,
+    key::{Curve, PublicKey},
+    signature::verify as verify_signature,
+};
 
 /// The verification procedure.
 pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<Attestation<'a>, StatementError> {
@@ -15,7 +19,7 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
     // 2. Check that x5c has exactly one element; let certificate public key be its key; if that is not an EC key over P-256, refuse.
     let [certificate] = path.as_slice() else { return Err(StatementError::Mistyped("x5c", "an array of one certificate")) };
     let certificate_key = certificate.public_key()?;
-    if certificate_key.ec_key().ok().and_then(|key| key.group().curve_name()) != Some(Nid::X9_62_PRIME256V1) {
+    if !matches!(certificate_key, PublicKey::Ec(Curve::P256, _)) {
         return Err(StatementError::NotP256("attestation certificate's key"));
     }
 

@@ -48,8 +48,8 @@ impl<'a> AttestationObject<'a> {
     /// All of `bytes`. Members beside `fmt`, `authData` and `attStmt` are ignored.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, AttestationObjectError> {
         use AttestationObjectError as E;
-        let Value::Map(object) = Value::parse(bytes)? else { return Err(E::NotAMap) };
-        let member = |name| object.text(name).ok_or(E::Missing(name));
+        let Value::Map(mut object) = Value::parse(bytes)? else { return Err(E::NotAMap) };
+        let mut member = |name| object.take_text(name).ok_or(E::Missing(name));
         let format = member("fmt")?.as_text().ok_or(E::Mistyped("fmt", "a text"))?;
         let statement = member("attStmt")?;
         if !matches!(statement, Value::Map(_) | Value::Array(_)) {
@@ -57,7 +57,7 @@ impl<'a> AttestationObject<'a> {
         }
         let authenticator_data_bytes = member("authData")?.as_bytes().ok_or(E::Mistyped("authData", "a byte string"))?;
         let authenticator_data = AuthenticatorData::parse(authenticator_data_bytes)?;
-        Ok(Self { format, authenticator_data_bytes, authenticator_data, statement: statement.clone() })
+        Ok(Self { format, authenticator_data_bytes, authenticator_data, statement })
     }
 }
 

@@ -1,12 +1,10 @@
 //! The `packed` statement format (WebAuthn L3 section 8.2).
 
-use openssl::nid::Nid;
-
 use super::{Attestation, StatementError, Subject, certificates, signature};
 use crate::webauthn::{
     CoseAlgorithm,
     cbor::Map,
-    certificate::{Certificate, CertificateError},
+    certificate::{Certificate, CertificateError, NamePart},
     signature::verify as verify_signature,
 };
 
@@ -52,19 +50,13 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
 /// Section 8.2.1.
 fn check_certificate(certificate: &Certificate<'_>) -> Result<(), CertificateError> {
     certificate.check_version()?;
-    let has = |kind, valid: fn(&str) -> bool| certificate.subject(kind).any(|text| valid(&text));
-    if !has(Nid::COUNTRYNAME, |text| text.len() == 2) {
-        return Err(CertificateError::Subject("C"));
-    }
-    if !has(Nid::ORGANIZATIONNAME, |text| !text.is_empty()) {
-        return Err(CertificateError::Subject("O"));
-    }
-    if !has(Nid::ORGANIZATIONALUNITNAME, |text| text == "Authenticator Attestation") {
-        return Err(CertificateError::Subject("OU"));
-    }
-    if !has(Nid::COMMONNAME, |text| !text.is_empty()) {
-        return Err(CertificateError::Subject("CN"));
-    }
+    let require = |part, name, condition: fn(&str) -> bool| {
+        if certificate.has_subject(part, condition)? { Ok(()) } else { Err(CertificateError::Subject(name)) }
+    };
+    require(NamePart::Country, "C", |text| text.len() == 2)?;
+    require(NamePart::Organization, "O", |text| !text.is_empty())?;
+    require(NamePart::OrganizationalUnit, "OU", |text| text == "Authenticator Attestation")?;
+    require(NamePart::CommonName, "CN", |text| !text.is_empty())?;
     if certificate.is_ca()? { Err(CertificateError::IsCa) } else { Ok(()) }
 }
 
@@ -202,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_none_is_refused() {
+    fn a_key_that_cannot_sign_is_refused() {
         let key = PKey::generate_x25519().unwrap();
         let issuer = KeyPair::generate(CoseAlgorithm::Es256).private;
         let root = CertificateSpec::default().make(&issuer, None);
         let certificate = CertificateSpec::default().make(&key, Some((&root, &issuer))).to_der().unwrap();
         let maker = Maker::attested(Statement::Packed(issuer, CoseAlgorithm::Es256, vec![certificate]));
-        assert_eq!(refused(&maker), StatementError::Signature(SignatureError::KeyMismatch(CoseAlgorithm::Es256)));
+        assert_eq!(refused(&maker), StatementError::Certificate(CertificateError::Key));
     }
 }

@@ -1,0 +1,183 @@
+//! Public keys, from the parts of a COSE_Key or from a certificate, ready to verify with.
+//!
+//! A certificate's key is taken apart here, not by OpenSSL: its decoder costs more than the verification (150 us against 80 us on P-256).
+
+use std::sync::LazyLock;
+
+use openssl::{
+    bn::{BigNum, BigNumContext},
+    ec::{EcGroup, EcKey, EcPoint},
+    error::ErrorStack,
+    nid::Nid,
+    pkey::{Id, PKey, Public},
+    rsa::Rsa,
+};
+
+use super::{
+    der::{self, NotDer, Reader},
+    edwards::Edwards,
+};
+
+/// A curve in the sense of SEC 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Curve {
+    P256,
+    P384,
+    P521,
+    Secp256k1,
+}
+
+/// Made once: making a group costs ten times what using it does.
+static P256: LazyLock<Option<EcGroup>> = LazyLock::new(|| EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).ok());
+static P384: LazyLock<Option<EcGroup>> = LazyLock::new(|| EcGroup::from_curve_name(Nid::SECP384R1).ok());
+static P521: LazyLock<Option<EcGroup>> = LazyLock::new(|| EcGroup::from_curve_name(Nid::SECP521R1).ok());
+static SECP256K1: LazyLock<Option<EcGroup>> = LazyLock::new(|| EcGroup::from_curve_name(Nid::SECP256K1).ok());
+
+impl Curve {
+    /// Bytes of a coordinate.
+    pub(super) const fn len(self) -> usize {
+        match self {
+            Self::P256 | Self::Secp256k1 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    /// `None` where this build of OpenSSL lacks the curve.
+    fn group(self) -> Option<&'static EcGroup> {
+        match self {
+            Self::P256 => P256.as_ref(),
+            Self::P384 => P384.as_ref(),
+            Self::P521 => P521.as_ref(),
+            Self::Secp256k1 => SECP256K1.as_ref(),
+        }
+    }
+
+    /// From its object identifier in DER.
+    fn from_oid(oid: &[u8]) -> Option<Self> {
+        match oid {
+            [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07] => Some(Self::P256),
+            [0x2b, 0x81, 0x04, 0x00, 0x22] => Some(Self::P384),
+            [0x2b, 0x81, 0x04, 0x00, 0x23] => Some(Self::P521),
+            [0x2b, 0x81, 0x04, 0x00, 0x0a] => Some(Self::Secp256k1),
+            _ => None,
+        }
+    }
+}
+
+/// A key, and what kind it is.
+#[derive(Debug)]
+pub(super) enum PublicKey {
+    Ec(Curve, EcKey<Public>),
+    Edwards(Edwards, PKey<Public>),
+    Rsa(PKey<Public>),
+}
+
+/// Key types in a certificate, as object identifiers in DER.
+const ID_EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+const ID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+const ID_ED448: &[u8] = &[0x2b, 0x65, 0x71];
+
+impl PublicKey {
+    /// From a point in the form of SEC 1 section 2.3.3. `None` if it is not on the curve.
+    pub(super) fn ec(curve: Curve, point: &[u8]) -> Option<Self> {
+        let group = curve.group()?;
+        let make = || -> Result<_, ErrorStack> {
+            // This refuses what is not on the curve. The curves' cofactor is 1: each of their points but infinity is of the full order.
+            let point = EcPoint::from_bytes(group, point, &mut *BigNumContext::new()?)?;
+            if point.is_infinity(group) { Ok(None) } else { EcKey::from_public_key(group, &point).map(Some) }
+        };
+        make().ok().flatten().map(|key| Self::Ec(curve, key))
+    }
+
+    /// From its bytes (RFC 8032). `None` if they are no point that may be a key.
+    pub(super) fn edwards(curve: Edwards, bytes: &[u8]) -> Option<Self> {
+        let id = match curve {
+            Edwards::Ed25519 => Id::ED25519,
+            Edwards::Ed448 => Id::ED448,
+        };
+        let key = PKey::public_key_from_raw_bytes(bytes, id).ok().filter(|_| curve.is_key(bytes))?;
+        Some(Self::Edwards(curve, key))
+    }
+
+    /// From modulus and exponent, big-endian. Their sizes are for the caller to judge.
+    pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
+        let make = || Rsa::from_public_components(BigNum::from_slice(modulus)?, BigNum::from_slice(exponent)?).and_then(PKey::from_rsa);
+        make().ok().map(Self::Rsa)
+    }
+
+    /// From the contents of a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7). `None` for what cannot be read and for other kinds.
+    pub(super) fn from_spki(contents: &[u8]) -> Option<Self> {
+        let Spki { algorithm, parameters, key } = Spki::read(contents).ok()?;
+        match algorithm {
+            ID_EC_PUBLIC_KEY => Self::ec(Curve::from_oid(der::only(der::OBJECT_IDENTIFIER, parameters).ok()?)?, key),
+            RSA_ENCRYPTION => Rsa::public_key_from_der_pkcs1(key).and_then(PKey::from_rsa).ok().map(Self::Rsa),
+            ID_ED25519 => Self::edwards(Edwards::Ed25519, key),
+            ID_ED448 => Self::edwards(Edwards::Ed448, key),
+            _ => None,
+        }
+    }
+}
+
+/// The parts of a SubjectPublicKeyInfo.
+struct Spki<'a> {
+    /// An object identifier.
+    algorithm: &'a [u8],
+    /// An encoding, or nothing.
+    parameters: &'a [u8],
+    key: &'a [u8],
+}
+
+impl<'a> Spki<'a> {
+    fn read(contents: &'a [u8]) -> Result<Self, NotDer> {
+        let mut spki = Reader::new(contents);
+        let mut identifier = Reader::new(spki.expect(der::SEQUENCE)?);
+        let key = spki.expect(der::BIT_STRING)?;
+        let algorithm = identifier.expect(der::OBJECT_IDENTIFIER)?;
+        match key.split_first() {
+            Some((0, key)) if spki.is_empty() => Ok(Self { algorithm, parameters: identifier.rest(), key }),
+            _ => Err(NotDer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webauthn::{CoseAlgorithm, testing::KeyPair};
+
+    fn spki(algorithm: CoseAlgorithm) -> Vec<u8> {
+        KeyPair::generate(algorithm).private.public_key_to_der().unwrap()
+    }
+
+    fn parse(spki: &[u8]) -> Option<PublicKey> {
+        PublicKey::from_spki(der::only(der::SEQUENCE, spki).unwrap())
+    }
+
+    #[test]
+    fn each_kind_of_certificates_key() {
+        use CoseAlgorithm as A;
+        for (algorithm, curve) in [(A::Es256, Curve::P256), (A::Es384, Curve::P384), (A::Es512, Curve::P521), (A::Es256k, Curve::Secp256k1)]
+        {
+            assert!(matches!(parse(&spki(algorithm)), Some(PublicKey::Ec(found, _)) if found == curve), "{algorithm}");
+        }
+        assert!(matches!(parse(&spki(A::Ed25519)), Some(PublicKey::Edwards(Edwards::Ed25519, _))));
+        assert!(matches!(parse(&spki(A::Ed448)), Some(PublicKey::Edwards(Edwards::Ed448, _))));
+        assert!(matches!(parse(&spki(A::Rs256)), Some(PublicKey::Rsa(_))));
+        assert!(parse(&PKey::generate_x25519().unwrap().public_key_to_der().unwrap()).is_none());
+    }
+
+    #[test]
+    fn what_is_no_key() {
+        let spki = spki(CoseAlgorithm::Es256);
+        let last = spki.len() - 1;
+        let mut off_curve = spki.clone();
+        off_curve[last] ^= 1;
+        assert!(parse(&off_curve).is_none());
+        assert!(PublicKey::ec(Curve::P256, &[0]).is_none());
+        assert!(PublicKey::ec(Curve::P256, &[]).is_none());
+        let unused_bits = spki.iter().enumerate().map(|(n, &byte)| if n == spki.len() - 66 { byte | 1 } else { byte });
+        assert!(parse(&unused_bits.collect::<Vec<_>>()).is_none());
+    }
+}
