@@ -3,16 +3,16 @@
 
 use std::collections::HashSet;
 
+use openssl::sha::sha256;
 use serde_json::{Value, json};
-use url::Url;
-use webauthn_authenticator_rs::{AuthenticatorBackend, softpasskey::SoftPasskey, softtoken::SoftToken};
+use webauthn_authenticator_rs::{AuthenticatorBackendHashedClientData, softpasskey::SoftPasskey, softtoken::SoftToken};
 use webauthn_rs_core::proto::CreationChallengeResponse;
 
 use crate::{
     engines,
     support::{
         api::Tenant,
-        authenticator::{Format, flag},
+        authenticator::{Draft, Format, flag},
         jose,
         keys::Algorithm,
         server::{Server, TenantSpec},
@@ -152,10 +152,14 @@ async fn other_peoples_authenticators(server: Server) {
     let tenant = server.create_tenant(&TenantSpec::default());
     let (mut token, _root) = SoftToken::new(true).unwrap();
     let mut passkey = SoftPasskey::new(true);
-    let backends: [&mut dyn AuthenticatorBackend; 2] = [&mut token, &mut passkey];
+    let backends: [&mut dyn AuthenticatorBackendHashedClientData; 2] = [&mut token, &mut passkey];
     for (n, backend) in backends.into_iter().enumerate() {
-        let options: CreationChallengeResponse = serde_json::from_value(tenant.options(&format!("u{n}")).await).unwrap();
-        let credential = backend.perform_register(Url::parse(&tenant.origin).unwrap(), options.public_key, 60_000).unwrap();
+        let options = tenant.options(&format!("u{n}")).await;
+        // The client data is ours, as a browser writes it: that library's own has a slash after the origin.
+        let client_data = Draft::new(&options, &tenant.origin, Format::None, Algorithm::Es256).client_data_json();
+        let options: CreationChallengeResponse = serde_json::from_value(options).unwrap();
+        let mut credential = backend.perform_register(sha256(&client_data).to_vec(), options.public_key, 60_000).unwrap();
+        credential.response.client_data_json = client_data.into();
         tenant.finalize(serde_json::to_string(&credential).unwrap()).await.token();
     }
     assert_eq!(server.count("credentials WHERE attestation_type = 'packed'").await, 2);

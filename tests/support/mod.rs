@@ -2,7 +2,7 @@
 //!
 //! - [`authenticator`]: our software authenticator, with a knob for everything a hostile client could turn; under it [`cbor`], [`keys`]
 //!   and [`certificates`]
-//! - [`server`]: the real program in a process of its own, with a [`token`] of its own; [`api`]: what clients see of it
+//! - [`server`]: the real program in a process of its own, with a token of its own ([`softhsm`]); [`api`]: what clients see of it
 //! - [`chromium`]: a headless browser with a virtual authenticator
 //! - [`jose`]: tokens verified from the JWKS alone by two other libraries
 //! - [`postgres`]: a throw-away PostgreSQL server
@@ -19,4 +19,4 @@ pub mod keys;
 pub mod mint;
 pub mod postgres;
 pub mod server;
-pub mod token;
+pub mod softhsm;

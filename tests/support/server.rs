@@ -16,11 +16,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
-use tempfile::TempDir;
 
 use super::{
     api::{Api, Tenant},
-    token::{MODULE, make_token},
+    softhsm::{SoftHsm, module},
 };
 
 /// How long the program gets to serve, or to end when it is asked to.
@@ -49,7 +48,8 @@ impl Default for ServerSpec {
 
 /// A running server; it is killed when this is dropped.
 pub struct Server {
-    pub folder: TempDir,
+    /// Everything of this server's, its token too.
+    pub folder: SoftHsm,
     spec: ServerSpec,
     /// The PIN of its token: never to be seen in what it prints.
     pub pin: String,
@@ -73,21 +73,37 @@ impl Server {
 
     /// Makes a token, writes the configuration, migrates, starts the program and waits until it serves.
     pub async fn start(spec: ServerSpec) -> Self {
-        let folder = TempDir::with_prefix("passkey-hsm-test-").unwrap();
-        let pin = make_token(folder.path());
+        let folder = SoftHsm::new();
+        let pin = folder.pin().to_owned();
         let database = spec.database.clone().unwrap_or_else(|| format!("sqlite:{}", folder.path().join("data.db").display()));
-        fs::write(folder.path().join("passkey-hsm.toml"), configuration(&spec, folder.path(), &database)).unwrap();
+        fs::write(folder.path().join("passkey-hsm.toml"), configuration(&spec, &folder, &database)).unwrap();
         let migrated = run(folder.path(), &spec.env, &["migrate"]);
         assert!(migrated.status.success(), "migrate: {}", text(&migrated));
         let log = Arc::new(Mutex::new(String::new()));
         let (child, public, admin) = spawn(folder.path(), &spec, &log).await;
-        Self { folder, spec, pin, database, child, log, public, admin }
+        let server = Self { folder, spec, pin, database, child, log, public, admin };
+        server.wait_until_ready().await;
+        server
     }
 
     /// Runs the program again with the same token and data, after [`Server::kill`] or [`Server::terminate`].
     pub async fn restart(&mut self) {
         self.spec.env.clear();
         (self.child, self.public, self.admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+        self.wait_until_ready().await;
+    }
+
+    /// Waits until the program says that database and HSM are there; it listens before that.
+    async fn wait_until_ready(&self) {
+        let (admin, started) = (self.admin_api(), Instant::now());
+        loop {
+            let answer = admin.get("/health/ready").await;
+            if answer.status == 200 {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "not ready after {PATIENCE:?}: {}", answer.body);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// `kill -9`.
@@ -239,7 +255,7 @@ impl TenantSpec {
     }
 }
 
-fn configuration(spec: &ServerSpec, folder: &Path, database: &str) -> String {
+fn configuration(spec: &ServerSpec, folder: &SoftHsm, database: &str) -> String {
     // `dev` serves a page, whose origin has to be known before it starts; everything else takes any port.
     let port = if spec.dev { free_port() } else { 0 };
     let mut text = format!(
@@ -250,9 +266,9 @@ fn configuration(spec: &ServerSpec, folder: &Path, database: &str) -> String {
         writeln!(text, "{line}").unwrap();
     }
     // A path is written as a TOML string; these have nothing to escape but what Rust escapes alike.
-    let path = |name: &str| format!("{:?}", folder.join(name).to_str().unwrap());
-    writeln!(text, "\n[hsm]\nmodule = {MODULE:?}\ntoken_label = \"test\"\npin_file = {}", path("pin")).unwrap();
-    writeln!(text, "env = {{ SOFTHSM2_CONF = {} }}", path("softhsm2.conf")).unwrap();
+    let string = |path: PathBuf| format!("{:?}", path.to_str().unwrap());
+    writeln!(text, "\n[hsm]\nmodule = {}\ntoken_label = \"passkey-test\"", string(module())).unwrap();
+    writeln!(text, "pin_file = {}\nenv = {{ SOFTHSM2_CONF = {} }}", string(folder.pin_file()), string(folder.conf())).unwrap();
     writeln!(text, "\n[log]\nformat = \"json\"\nlevel = {:?}", spec.log_level).unwrap();
     text
 }

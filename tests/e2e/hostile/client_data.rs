@@ -45,7 +45,7 @@ async fn members_missing_or_mistyped() {
         ("challenge", json!("not base64url!")),
         ("challenge", json!("AAAA====")),
         ("crossOrigin", json!("true")),
-        ("crossOrigin", json!(null)),
+        ("crossOrigin", json!(1)),
         ("topOrigin", json!(7)),
         ("tokenBinding", json!("unused")),
         ("tokenBinding", json!({})),
@@ -152,13 +152,19 @@ async fn changed_after_signing() {
 async fn harmless_client_data_is_accepted() {
     let server = Server::sqlite().await;
     let tenant = server.create_tenant(&TenantSpec::default());
-    let changes: [(&str, Spoil); 4] = [
+    let changes: [(&str, Spoil); 5] = [
         ("unknown members", |d| {
             d.client_data.insert("other_keys_can_be_added_here".to_owned(), json!("do not compare clientDataJSON against a template"));
             bytes(&d.body())
         }),
         ("no crossOrigin", |d| {
             d.client_data.shift_remove("crossOrigin");
+            bytes(&d.body())
+        }),
+        ("null for what is not there", |d| {
+            for member in ["crossOrigin", "topOrigin", "tokenBinding"] {
+                d.client_data.insert(member.to_owned(), json!(null));
+            }
             bytes(&d.body())
         }),
         ("an upper-case host", |d| {
