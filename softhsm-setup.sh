@@ -197,6 +197,8 @@ make_token() {
     # An empty directory may be left from before; anything else is kept from being moved into.
     if [ -d "$dir/tokens" ]; then rmdir "$dir/tokens"; fi
     mv "$stage/tokens" "$dir/tokens"
+    rm -rf "$stage"
+    trap - EXIT
 }
 
 check_token() {

@@ -20,6 +20,7 @@ holds() { name=$1; shift; if "$@"; then pass "$name"; else fail "$name"; fi; }
 
 dir="$work/a b \"c'"
 expect 0 'Made the token' 'makes a token, in a path with spaces and quotes' --token-dir "$dir"
+holds 'nothing is left of the making' [ -z "$(find "$dir" -name '.setup*')" ]
 holds 'every file is for its owner alone' [ -z "$(find "$dir" -type f ! -perm 0600)" ]
 cp "$dir/pin" "$work/pin.before"
 expect 0 'is there' 'a second run changes nothing' --token-dir "$dir"
