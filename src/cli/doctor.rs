@@ -54,7 +54,7 @@ impl From<Step> for Finding {
 }
 
 /// Exit code 0 when all is well, 1 when anything is not.
-pub(super) fn run(file: &Path, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(file: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
     let findings = match Setup::load(file) {
         Ok(setup) => check(&setup)?,
         Err(failure) => {

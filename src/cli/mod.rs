@@ -28,9 +28,9 @@ use self::{failure::Failure, output::Output, setup::Setup};
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."
 )]
 struct Cli {
-    /// The configuration file
-    #[arg(long, short, global = true, value_name = "FILE", env = "PASSKEY_HSM_CONFIG", default_value = "passkey-hsm.toml")]
-    config: PathBuf,
+    /// The configuration file; by default the one that PASSKEY_HSM_CONFIG names, or passkey-hsm.toml where there is one
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print JSON instead of tables
     #[arg(long, global = true)]
     json: bool,
@@ -85,18 +85,19 @@ pub fn run() -> ExitCode {
 
 fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
     let Cli { config, command, .. } = cli;
+    let config = config.as_deref();
     match command {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "passkey-hsm", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Signer(args) => signer::run(&config, &args),
-        Command::Doctor => doctor::run(&config, output),
-        Command::Serve(args) => serve::run(&Setup::load(&config)?, &args),
-        Command::Dev(args) => dev::run(&Setup::load(&config)?, &args, output),
-        Command::Migrate => migrate::run(&Setup::load(&config)?, output),
-        Command::Tenant(command) => tenant::run(&Setup::load(&config)?, command, output),
-        Command::ApiKey(command) => api_key::run(&Setup::load(&config)?, command, output),
+        Command::Signer(args) => signer::run(config, &args),
+        Command::Doctor => doctor::run(config, output),
+        Command::Serve(args) => serve::run(&Setup::load(config)?, &args),
+        Command::Dev(args) => dev::run(&Setup::load(config)?, &args, output),
+        Command::Migrate => migrate::run(&Setup::load(config)?, output),
+        Command::Tenant(command) => tenant::run(&Setup::load(config)?, command, output),
+        Command::ApiKey(command) => api_key::run(&Setup::load(config)?, command, output),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     future::Future,
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,17 +25,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) config: Config,
-    /// The file as the signer processes are told of it.
-    file: PathBuf,
 }
 
 impl Setup {
-    /// Reads `file` and the environment, and begins to log.
-    pub(super) fn load(file: &Path) -> Result<Self, Failure> {
-        let config = Config::load(Some(file), &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
+    /// Reads `file` (or the default one, or none) and the environment, and begins to log.
+    pub(super) fn load(file: Option<&Path>) -> Result<Self, Failure> {
+        let config = Config::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
         telemetry::init_logs(&config.log).map_err(|e| Failure::usage(e.to_string()))?;
-        let file = config.file.clone().unwrap_or_else(|| file.to_owned());
-        Ok(Self { config, file })
+        Ok(Self { config })
     }
 
     /// Runs a command's future on a runtime of its own.
@@ -104,8 +102,8 @@ impl Setup {
         // The running binary even when an upgrade has replaced its file: both ends of the protocol are always of one build.
         let own = PathBuf::from("/proc/self/exe");
         let program = if own.exists() { own } else { env::current_exe().unwrap_or_else(|_| "passkey-hsm".into()) };
-        let mut args = vec!["--config".into(), self.file.clone().into_os_string(), "signer".into()];
-        args.extend(more.iter().map(Into::into));
+        let file = self.config.file.iter().flat_map(|file| ["--config".into(), file.into()]);
+        let args = file.chain(["signer".into()]).chain(more.iter().map(OsString::from)).collect();
         SignerCommand { program, args, env: self.config.signer_environment(&mut env::vars_os()) }
     }
 }

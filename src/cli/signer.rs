@@ -21,8 +21,8 @@ pub(super) struct Args {
 }
 
 /// Serves the socket on standard input until it is closed.
-pub(super) fn run(file: &Path, args: &Args) -> Result<ExitCode, Failure> {
-    let config = SignerConfig::load(Some(file), &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
+pub(super) fn run(file: Option<&Path>, args: &Args) -> Result<ExitCode, Failure> {
+    let config = SignerConfig::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
     telemetry::init_logs(&config.log).map_err(|e| Failure::usage(e.to_string()))?;
     let token = token_config(&config.hsm, !args.sign_only)?;
     if args.probe {

@@ -178,7 +178,8 @@ impl IntoResponse for Error {
         let ours = self.status == StatusCode::INTERNAL_SERVER_ERROR;
         let body = Body { title: &self.title, details: (!ours).then_some(self.details.as_str()), status: self.status.as_u16() };
         let json = serde_json::to_string(&body).unwrap_or_default();
-        let mut response = json::respond(self.status, &json);
+        let mut response = json::respond(&json);
+        *response.status_mut() = self.status;
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

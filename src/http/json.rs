@@ -1,8 +1,10 @@
 //! JSON as the contract writes it: Go's `encoding/json`, with its escapes and its trailing newline.
 
-use axum::response::{IntoResponse, Response};
-use http_body_util::Full;
-use hyper::{StatusCode, header};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use hyper::header;
 use serde::Serialize;
 
 /// The content type of every JSON answer.
@@ -15,17 +17,15 @@ pub(super) struct GoJson<T>(pub(super) T);
 impl<T: Serialize> IntoResponse for GoJson<T> {
     fn into_response(self) -> Response {
         match serde_json::to_string(&self.0) {
-            Ok(json) => respond(StatusCode::OK, &json),
+            Ok(json) => respond(&json),
             Err(error) => super::Error::internal("an answer of ours has no JSON form", error).into_response(),
         }
     }
 }
 
-/// An answer whose body is `json`, escaped as Go does.
-pub(super) fn respond(status: StatusCode, json: &str) -> Response {
-    let body = Full::from(escape(json));
-    let mut response = Response::new(axum::body::Body::new(body));
-    *response.status_mut() = status;
+/// A success whose body is `json`, escaped as Go does.
+pub(super) fn respond(json: &str) -> Response {
+    let mut response = Response::new(Body::from(escape(json)));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(CONTENT_TYPE));
     response
 }

@@ -113,10 +113,10 @@ async fn measure<F: Future<Output = ()>>(pid: Option<u32>, callers: usize, one: 
         begun.elapsed()
     };
     let before = cpu();
-    let mut times: Vec<Duration> = stream::iter(0..SIGNATURES).map(timed).buffer_unordered(callers).collect().await;
+    let mut latencies: Vec<Duration> = stream::iter(0..SIGNATURES).map(timed).buffer_unordered(callers).collect().await;
     let cpu = Duration::from_millis(10 * (cpu() - before)) / u32::try_from(SIGNATURES).unwrap();
-    times.sort_unstable();
-    (times[SIGNATURES / 2], cpu)
+    latencies.sort_unstable();
+    (latencies[SIGNATURES / 2], cpu)
 }
 
 /// utime + stime, hundredths of a second.

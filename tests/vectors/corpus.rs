@@ -21,7 +21,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 const DEFAULT_TIME: &str = "2026-11-01T00:00:00Z";
 
 /// Names the file with other projects' vectors.
-const THIRD_PARTY: &str = "PASSKEY_HSM_THIRD_PARTY_VECTORS";
+const THIRD_PARTY: &str = "THIRD_PARTY_VECTORS";
 
 /// Some upstream tests expect texts that are no bytes' one encoding.
 const LAX: GeneralPurpose = GeneralPurpose::new(

@@ -31,7 +31,7 @@ pub(super) async fn get(
     if names(&request, &keys.etag) {
         return Ok(error::not_modified(headers));
     }
-    Ok((headers, json::respond(hyper::StatusCode::OK, &keys.body)).into_response())
+    Ok((headers, json::respond(&keys.body)).into_response())
 }
 
 /// Whether `If-None-Match` names `etag` (RFC 9110 section 13.1.2: weak comparison).
