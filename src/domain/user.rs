@@ -15,9 +15,12 @@ pub enum UserIdError {
     /// More than 64 bytes: no authenticator would take it (WebAuthn L3 section 5.4.3).
     #[error("a user id has at most 64 bytes in UTF-8")]
     TooLong,
+    /// U+0000, which PostgreSQL has no text for; no other character may stand in for it in a name.
+    #[error("a user id must not contain U+0000")]
+    Nul,
 }
 
-/// The application's own name for a user: 1 to 64 bytes of UTF-8. Its bytes are the WebAuthn user handle.
+/// The application's own name for a user: 1 to 64 bytes of UTF-8 without U+0000. Its bytes are the WebAuthn user handle.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct UserId(String);
@@ -44,6 +47,7 @@ impl FromStr for UserId {
         match s.len() {
             0 => Err(UserIdError::Empty),
             n if n > Self::MAX_LEN => Err(UserIdError::TooLong),
+            _ if s.contains('\0') => Err(UserIdError::Nul),
             _ => Ok(Self(s.to_owned())),
         }
     }
@@ -72,4 +76,19 @@ pub struct User {
     pub created_at: Timestamp,
     /// When it was last written.
     pub updated_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_is_a_user_handle_that_every_database_can_hold() {
+        for good in ["a", "ä 𝄞\n", &"x".repeat(64)] {
+            assert_eq!(good.parse::<UserId>().unwrap().as_str(), good);
+        }
+        for (bad, error) in [("", UserIdError::Empty), (&*"ä".repeat(33), UserIdError::TooLong), ("a\0", UserIdError::Nul)] {
+            assert_eq!(bad.parse::<UserId>(), Err(error), "{bad:?}");
+        }
+    }
 }

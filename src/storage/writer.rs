@@ -7,7 +7,7 @@
 //! A unit that was handed over is run whether or not its caller still waits: what a client sees of a closed connection must not decide
 //! what is stored.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{iter, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -167,16 +167,13 @@ impl Task {
             Err(error) => return first.answer(Err(error)),
         };
         let mut group = vec![first];
-        // A unit that panics must not take the writer with it; its group's callers learn that nothing is known.
+        // A unit that panics must not take the writer with it, only its group, which is rolled back with the connection.
         let outcome = AssertUnwindSafe(self.transaction(&mut conn, &mut group)).catch_unwind().await;
-        let commit = match outcome {
-            Ok(commit) => commit,
-            Err(_) => Err(Error::Unavailable(Fault::stopped())),
-        };
+        let commit = outcome.unwrap_or_else(|_| Err(Error::Unavailable(Fault::stopped())));
         match &commit {
             Ok(()) => self.conn = Some(conn),
             Err(error) => {
-                tracing::error!(%error, units = group.len(), "a group of writes was not committed");
+                tracing::warn!(%error, units = group.len(), "a group of writes was not committed");
                 // Dropped, not closed: its thread ends by itself, and an open transaction is rolled back with it.
                 drop(conn);
             }
@@ -195,7 +192,14 @@ impl Task {
 
     /// One transaction: the units in `group`, then those that wait, which are added to it.
     async fn transaction(&mut self, conn: &mut SqliteConnection, group: &mut Vec<Box<dyn Unit>>) -> Result<(), Error> {
-        let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = match conn.begin_with("BEGIN IMMEDIATE").await {
+            Ok(tx) => tx,
+            Err(error) => {
+                // Another process had the file for too long. What gathered meanwhile has waited too, and does not wait as long once more.
+                group.extend(iter::from_fn(|| self.waiting()).take(GROUP));
+                return Err(error.into());
+            }
+        };
         let mut kept = Vec::new();
         let mut next = 0;
         while let Some(unit) = group.get_mut(next) {

@@ -1,6 +1,9 @@
 //! SQLite's one writer.
 
-use std::{os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
 
 use futures::future::{BoxFuture, join_all};
 use passkey_hsm::storage::{Error, RegistrationCommit, Store};
@@ -116,8 +119,11 @@ async fn another_process_that_writes_is_waited_for_but_not_for_ever() {
     waiting.await.unwrap().unwrap();
 
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
-    let late = b.store.append_audit(&event(tenant)).await;
-    assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
+    let (events, start) = ([event(tenant), event(tenant), event(tenant)], Instant::now());
+    for late in join_all(events.iter().map(|e| b.store.append_audit(e))).await {
+        assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(9), "they wait together, not one after the other");
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     b.store.append_audit(&event(tenant)).await.unwrap();
     assert_eq!(b.count("audit_events").await, 2);

@@ -7,14 +7,12 @@ mod postgres;
 /// Runs each function once per engine, as a test of that engine's module.
 macro_rules! on_both_engines {
     ($($name:ident),+ $(,)?) => {
-        #[cfg(feature = "sqlite")]
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 super::$name($crate::bench::Bench::sqlite().await).await;
             })+
         }
-        #[cfg(feature = "postgres")]
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
@@ -28,11 +26,9 @@ mod api_keys;
 mod bench;
 mod ceremonies;
 mod corrupt;
-#[cfg(feature = "sqlite")]
 mod group_commit;
 #[cfg(feature = "failpoints")]
 mod kill;
-#[cfg(feature = "postgres")]
 mod lost_connections;
 mod migrations;
 mod races;

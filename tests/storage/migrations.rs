@@ -5,7 +5,6 @@ use passkey_hsm::storage::{Error, Store};
 
 use crate::bench::{Bench, event, tenant};
 
-#[cfg(feature = "sqlite")]
 mod sqlite {
     use super::*;
 
@@ -20,7 +19,6 @@ mod sqlite {
     }
 }
 
-#[cfg(feature = "postgres")]
 mod postgres {
     use super::*;
 
@@ -79,7 +77,6 @@ fn migrations_in_the_source() -> usize {
     count("sqlite")
 }
 
-#[cfg(all(feature = "sqlite", feature = "postgres"))]
 #[tokio::test]
 async fn both_engines_have_the_same_columns() {
     use std::collections::BTreeSet;
