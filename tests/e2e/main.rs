@@ -5,6 +5,7 @@
 mod support;
 
 mod browser;
+#[cfg(feature = "failpoints")]
 mod crash;
 mod hostile;
 mod http;

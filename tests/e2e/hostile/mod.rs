@@ -49,8 +49,8 @@ impl Refusal {
         assert_eq!(answer.json()["title"], title, "{name}: {}", answer.body);
         let details = answer.problem(400, title);
         let good = match self {
-            Self::Credential => details.starts_with("Parse error for Registration"),
-            Self::Response => details.starts_with("Error parsing attestation response"),
+            Self::Credential => details == "Parse error for Registration",
+            Self::Response => details == "Error parsing attestation response",
             Self::Challenge => details.is_empty(),
             Self::Attestation => !details.is_empty(),
         };
