@@ -2,7 +2,7 @@
 //!
 //! It has two halves. What services hold is a [`Signer`]: bounded, with a deadline on everything, and without a line of PKCS#11. Behind it
 //! run *signer processes* (the same binary, [`signer::run`]), which load the vendor's module, hold the login and do what few, typed
-//! messages ask of them ([`protocol`]). A module that crashes, hangs or loses its token costs one of them, which is killed and started
+//! messages ask of them (`protocol`). A module that crashes, hangs or loses its token costs one of them, which is killed and started
 //! again; nothing is ever finalized and initialized again in place, because that is where modules fail worst.
 //!
 //! - `client` spreads requests, gives a dead process's signature to another, and verifies everything before it is released;

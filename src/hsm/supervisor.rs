@@ -123,8 +123,11 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
         shared.pool.set(place, None);
         let Some(ending) = ending else { return };
         let state = if ending.code == Some(EXIT_PIN) { ProcessState::Stopped } else { ProcessState::Down };
-        tracing::error!("signer process {place} ended: {}", ending.text);
         shared.record(place, |r| {
+            // Once for each reason: with its token gone a process ends for the same one every moment.
+            if r.last_error.as_deref() != Some(ending.text.as_str()) {
+                tracing::error!(process = place, "signer process {place} ended: {}", ending.text);
+            }
             (r.state, r.pid, r.last_health) = (state, None, None);
             r.absent = ending.code == Some(EXIT_CONFIGURATION);
             r.last_error = Some(ending.text.clone());

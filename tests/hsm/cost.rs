@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::{
     deployment::{Key, in_child, start},
-    softhsm::module,
+    support::softhsm::module,
 };
 
 const ROUNDS: usize = 9;
@@ -107,16 +107,16 @@ fn thread_with_session(pin: &str, key: &Key) -> mpsc::Sender<Job> {
 /// Median latency, and CPU of both processes, a signature, with so many callers at once.
 async fn measure<F: Future<Output = ()>>(pid: Option<u32>, callers: usize, one: impl Fn() -> F) -> (Duration, Duration) {
     let cpu = || cpu_ticks("self") + pid.map_or(0, |pid| cpu_ticks(&pid.to_string()));
-    let timed = |_| async {
+    let one_timed = |_| async {
         let begun = Instant::now();
         one().await;
         begun.elapsed()
     };
     let before = cpu();
-    let mut latencies: Vec<Duration> = stream::iter(0..SIGNATURES).map(timed).buffer_unordered(callers).collect().await;
+    let mut times: Vec<Duration> = stream::iter(0..SIGNATURES).map(one_timed).buffer_unordered(callers).collect().await;
     let cpu = Duration::from_millis(10 * (cpu() - before)) / u32::try_from(SIGNATURES).unwrap();
-    latencies.sort_unstable();
-    (latencies[SIGNATURES / 2], cpu)
+    times.sort_unstable();
+    (times[SIGNATURES / 2], cpu)
 }
 
 /// utime + stime, hundredths of a second.

@@ -157,7 +157,6 @@ async fn a_token_that_goes_away_and_comes_back_is_noticed_both_times() {
     key.sign(&signer, 2).await.unwrap();
 }
 
-/// The signer's standard input is its life: when the server dies, however it dies, nothing is left that holds a login.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_process_outlives_its_signer() {
     let hsm = SoftHsm::new();

@@ -1,6 +1,16 @@
 //! Starts that must not succeed, and must not be tried for ever.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt as _, net::UnixStream},
+    },
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use passkey_hsm::hsm::{Error, PinSource, ProcessState, Signer, SignerOptions, TokenAddress, TokenConfig, signer};
 
@@ -56,6 +66,53 @@ async fn a_pin_that_went_wrong_later_is_tried_once_and_the_other_process_serves_
     assert_eq!(starts(&log), 3);
     assert_eq!(signer.status().up(), 1);
     key.sign(&signer, 0).await.unwrap();
+}
+
+/// A signer process without anybody to watch it, and the other end of its socket.
+fn alone(hsm: &SoftHsm, token: &str) -> (std::process::Child, UnixStream) {
+    let config = hsm.config("alone.toml", token, "");
+    let command = command(hsm, &config);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut child = std::process::Command::new(&command.program);
+    child.args(&command.args).env_clear().envs(command.env).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+    (child.spawn().unwrap(), ours)
+}
+
+#[test]
+fn exit_codes_tell_why_a_start_failed() {
+    let hsm = SoftHsm::new();
+    let (mut child, _socket) = alone(&hsm, "token_label = \"missing\"");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    hsm.write_pin("0000000000-wrong");
+    let (mut child, _socket) = alone(&hsm, "token_label = \"passkey-test\"");
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+/// Its socket is its life: when the server dies, however it dies, nothing is left that holds a login.
+#[test]
+fn a_signer_process_ends_with_its_socket() {
+    let hsm = SoftHsm::new();
+    for lived in [Duration::ZERO, Duration::from_millis(300)] {
+        let (mut child, socket) = alone(&hsm, "token_label = \"passkey-test\"");
+        std::thread::sleep(lived);
+        assert!(child.try_wait().unwrap().is_none(), "it waits to be spoken to");
+        drop(socket);
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(2), "it is still there");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_signer_process_ends_at_what_it_does_not_understand() {
+    let hsm = SoftHsm::new();
+    for garbage in [[0xff; 64].as_slice(), &[4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]] {
+        let (mut child, mut socket) = alone(&hsm, "token_label = \"passkey-test\"");
+        socket.write_all(garbage).unwrap();
+        assert!(!child.wait().unwrap().success());
+    }
 }
 
 async fn refusal(hsm: &SoftHsm, token: &str) -> String {

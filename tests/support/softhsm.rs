@@ -142,20 +142,13 @@ impl SoftHsm {
         let list = self.list_slots();
         let slot = list.split("\nSlot ").find(|s| s.contains("token initialized") && !s.contains("PIN initialized")).unwrap_or_default();
         let number = slot.split(['(', ')']).nth(1).unwrap_or_default();
-        number.trim_start_matches("0x").to_owned().pipe(|hex| u64::from_str_radix(&hex, 16).unwrap().to_string())
+        u64::from_str_radix(number.trim_start_matches("0x"), 16).unwrap().to_string()
     }
 
     fn list_slots(&self) -> String {
         format!("\n{}", self.tool(&["--list-slots"], ""))
     }
 }
-
-trait Pipe: Sized {
-    fn pipe<T>(self, f: impl FnOnce(Self) -> T) -> T {
-        f(self)
-    }
-}
-impl Pipe for String {}
 
 /// Random decimal digits.
 fn digits(n: usize) -> String {

@@ -2,8 +2,8 @@
 //!
 //! One thread reads the socket and answers pings itself, so that a process that is stopped is told from one that works. `sessions`
 //! workers own a session each and sign; the main thread keeps another for making and destroying keys, after it opened the token. An
-//! anchor session holds the login for all. Handles are listed once, when the process starts ([`index`]); the rest is what to make of
-//! errors ([`fault`], [`worker`]): once more with a new session, refuse, or end the process, because a new one is the only recovery that
+//! anchor session holds the login for all. Handles are listed once, when the process starts (`index`); the rest is what to make of
+//! errors (`fault`, `worker`): once more with a new session, refuse, or end the process, because a new one is the only recovery that
 //! works with every module.
 
 mod address;
@@ -120,6 +120,10 @@ pub fn run(config: &TokenConfig, socket: UnixStream) -> Result<(), Error> {
 fn open(config: &TokenConfig, work: &Work) -> Result<Device, Error> {
     let module = Module::load(&config.module)?;
     let token = module.find(&config.token)?;
+    if config.pin == PinSource::Prompt && !token.has_keypad() {
+        let text = "a signer process has no terminal to ask for the PIN at: configure pin_file, pin_credential or pin_env";
+        return Err(Error::Configuration(text.to_owned()));
+    }
     let anchor = token.login(&config.pin)?;
     let index = KeyIndex::list(&anchor).map_err(|e| Error::Module(format!("cannot list the keys: {}", fault::name(&e))))?;
     Ok(Device {

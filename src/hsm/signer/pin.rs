@@ -23,7 +23,8 @@ pub enum PinSource {
     Credential(String),
     /// An environment variable. Other processes of the same user can read it: for development only.
     Env(String),
-    /// The terminal.
+    /// The terminal, for commands that run in its foreground; or the token's own keypad. A signer process has no terminal: whoever starts it
+    /// asks first, and hands the PIN on.
     Prompt,
 }
 

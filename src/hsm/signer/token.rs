@@ -143,6 +143,11 @@ impl Token<'_> {
         }
     }
 
+    /// Whether the token has a keypad of its own.
+    pub(super) fn has_keypad(&self) -> bool {
+        self.info.protected_authentication_path()
+    }
+
     /// Opens the anchor session and logs in: every other session of the process inherits the login, and loses it with this one.
     pub(super) fn login(&self, pin: &PinSource) -> Result<Session, Error> {
         self.check_flags()?;
@@ -151,7 +156,7 @@ impl Token<'_> {
             .pkcs11
             .open_rw_session(self.slot)
             .map_err(|e| Error::Module(format!("cannot open a session: {}", fault::name(&e))))?;
-        let outcome = if self.info.protected_authentication_path() && *pin == PinSource::Prompt {
+        let outcome = if self.has_keypad() && *pin == PinSource::Prompt {
             anchor.login(UserType::User, None)
         } else {
             let pin = pin.read().map_err(|e| Error::Configuration(e.to_string()))?;
