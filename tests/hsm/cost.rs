@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::{
     deployment::{Key, in_child, start},
-    support::softhsm::module,
+    softhsm::module,
 };
 
 const ROUNDS: usize = 9;
