@@ -123,9 +123,11 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
         shared.pool.set(place, None);
         let Some(ending) = ending else { return };
         let state = if ending.code == Some(EXIT_PIN) { ProcessState::Stopped } else { ProcessState::Down };
+        // A process that had served for a while is started again at once; one that does not come up is not hammered.
+        let served_long = begun.elapsed() > Duration::from_secs(1);
         shared.record(place, |r| {
             // Once for each reason: with its token gone a process ends for the same one every moment.
-            if r.last_error.as_deref() != Some(ending.text.as_str()) {
+            if served_long || r.last_error.as_deref() != Some(ending.text.as_str()) {
                 tracing::error!(process = place, "signer process {place} ended: {}", ending.text);
             }
             (r.state, r.pid, r.last_health) = (state, None, None);
@@ -137,8 +139,6 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
             shared.pool.notify();
             return;
         }
-        // A process that had served for a while is started again at once; one that does not come up is not hammered.
-        let served_long = begun.elapsed() > Duration::from_secs(1);
         let pause = match ending.code {
             Some(EXIT_CONFIGURATION) => shared.options.absent_backoff,
             _ if quick || served_long => Duration::ZERO,
