@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::{
     process::{Child, Command},
     sync::oneshot::{self, error::TryRecvError},
@@ -27,8 +28,10 @@ use crate::domain::{SigningAlgorithm, Timestamp};
 /// How long a process may take to leave after its socket was closed.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How many heartbeats may pass before an answer that is owed counts as never coming.
-const BEATS_OWED: u32 = 3;
+/// How many heartbeats may pass before an answer that is owed counts as never coming: of a process that was stopped, and of one that runs,
+/// which on a busy host may only be waiting for a processor. Its signatures go to the other one meanwhile.
+const BEATS_OWED_STOPPED: u32 = 3;
+const BEATS_OWED: u32 = 20;
 
 /// Tells health signatures apart, so that none answers for another.
 static NONCE: AtomicU64 = AtomicU64::new(1);
@@ -132,6 +135,9 @@ impl Process {
                     return Err(("hung", format!("a call into its module has hung for {call_ms} ms")));
                 }
                 Ok(_) => {}
+                Err(TryRecvError::Empty) if beats + 1 >= BEATS_OWED_STOPPED && self.is_stopped() => {
+                    return Err(("silent", "it was stopped".to_owned()));
+                }
                 Err(TryRecvError::Empty) if beats + 1 >= BEATS_OWED => return Err(("silent", "it gives no sign of life".to_owned())),
                 Err(TryRecvError::Empty) => {
                     self.connection.suspect();
@@ -145,6 +151,13 @@ impl Process {
             self.ping = Some((receiver, 0));
         }
         Ok(())
+    }
+
+    /// Whether somebody stopped it (SIGSTOP, a debugger). Looks without taking the news from whoever waits for the process.
+    fn is_stopped(&self) -> bool {
+        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        pid.is_some_and(|pid| matches!(waitid(WaitId::Pid(pid), look), Ok(Some(status)) if status.stopped()))
     }
 
     /// Kills it, if it is not dead yet, and finds out why it ended.

@@ -211,3 +211,19 @@ fn the_probe_names_the_step_that_failed_and_what_to_do() {
     assert!(!report.is_ok());
     assert_eq!(report.steps.last().unwrap().name, if report.steps.len() == 1 { "module" } else { "token" });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_starts_side_by_side_all_find_the_token() {
+    let hsm = SoftHsm::new();
+    for _ in 0..3 {
+        let signers: Vec<_> = (0..6).map(|_| Signer::start(options(&hsm))).collect();
+        for signer in &signers {
+            until(START, signer, |s| s.up() == 2).await;
+            let respawns: Vec<_> = signer.status().processes.iter().map(|p| (p.respawns, p.last_error.clone())).collect();
+            assert_eq!(respawns, [(0, None), (0, None)]);
+        }
+        for signer in signers {
+            signer.shutdown().await;
+        }
+    }
+}

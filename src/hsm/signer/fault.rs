@@ -58,7 +58,7 @@ pub(super) fn classify(error: &Error) -> Class {
         | Rv::KeyFunctionNotPermitted
         | Rv::KeyTypeInconsistent
         | Rv::TokenWriteProtected => Class::Refused,
-        Rv::PinIncorrect | Rv::PinInvalid | Rv::PinLenRange | Rv::PinExpired | Rv::PinLocked | Rv::UserPinNotInitialized => Class::Pin,
+        Rv::PinIncorrect | Rv::PinInvalid | Rv::PinLenRange | Rv::PinExpired | Rv::PinLocked => Class::Pin,
         _ => Class::Suspect,
     }
 }
@@ -80,6 +80,8 @@ pub(super) fn login_may_be_retried(error: &Error) -> bool {
             | Rv::SessionClosed
             | Rv::SessionHandleInvalid
             | Rv::TokenNotPresent
+            // There is no PIN yet that a try could lock.
+            | Rv::UserPinNotInitialized
     )
 }
 

@@ -1,6 +1,6 @@
 //! The thread that makes, destroys and lists keys: the process's main thread, once the token is open.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use super::{
     Error, fault,
@@ -10,6 +10,7 @@ use super::{
     lane::{Device, Lane},
     process::Replies,
     reader::Work,
+    turn::Turn,
     worker::only_this_or_die,
 };
 use crate::{
@@ -49,6 +50,9 @@ pub(super) fn run(device: &Arc<Device>, manage_keys: bool, work: &Work, replies:
 }
 
 fn work_on(lane: &mut Lane, chore: &Chore) -> Result<Reply, KeyError> {
+    // Two processes that look for a key and then make it must not do so side by side: both would make it.
+    let changes_keys = matches!(chore, Chore::Generate(_) | Chore::Destroy(_));
+    let _turn = changes_keys.then(|| Turn::wait(Path::new(&lane.device.info.module)));
     match chore {
         Chore::Hello => {
             let has_health_key = health::sign(lane, 0)?.is_some();

@@ -23,6 +23,7 @@ mod queue;
 mod reader;
 mod template;
 mod token;
+mod turn;
 mod worker;
 
 use std::{
@@ -36,7 +37,7 @@ pub use mechanism::Hashing;
 pub use pin::{PinError, PinSource};
 pub use probe::{Report, Step, probe};
 
-use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, reader::Work, token::Module};
+use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, reader::Work, token::Module, turn::Turn};
 use super::protocol::Reply;
 
 /// Which token, through which module, and how.
@@ -118,6 +119,7 @@ pub fn run(config: &TokenConfig, socket: UnixStream) -> Result<(), Error> {
 
 /// Loads the module, finds the token, logs in and lists the keys.
 fn open(config: &TokenConfig, work: &Work) -> Result<Device, Error> {
+    let turn = Turn::wait(&config.module);
     let module = Module::load(&config.module)?;
     let token = module.find(&config.token)?;
     if config.pin == PinSource::Prompt && !token.has_keypad() {
@@ -125,6 +127,7 @@ fn open(config: &TokenConfig, work: &Work) -> Result<Device, Error> {
         return Err(Error::Configuration(text.to_owned()));
     }
     let anchor = token.login(&config.pin)?;
+    drop(turn);
     let index = KeyIndex::list(&anchor).map_err(|e| Error::Module(format!("cannot list the keys: {}", fault::name(&e))))?;
     Ok(Device {
         pkcs11: module.pkcs11.clone(),

@@ -2,7 +2,7 @@
 
 use cryptoki::{
     mechanism::{Mechanism, MechanismType},
-    object::Attribute,
+    object::{Attribute, ObjectClass},
     session::Session,
     slot::Slot,
 };
@@ -13,9 +13,9 @@ use super::{
     mechanism::{Hashing, sign},
     template::{self, Step as TemplateStep},
     token::Module,
+    turn::Turn,
 };
 use crate::{domain::SigningAlgorithm, hsm::health::HEALTH_KEY};
-use cryptoki::object::ObjectClass;
 
 /// One check.
 #[derive(Debug, Clone)]
@@ -61,6 +61,7 @@ pub fn probe(config: &TokenConfig) -> Report {
 }
 
 fn checks(config: &TokenConfig, report: &mut Report) -> Option<()> {
+    let turn = Turn::wait(&config.module);
     let module = report.add("module", Module::load(&config.module).map_err(|e| explain(&e)), Module::describe)?;
     let token = report.add("token", module.find(&config.token).map_err(|e| explain(&e)), |t| {
         let info = t.info();
@@ -71,6 +72,7 @@ fn checks(config: &TokenConfig, report: &mut Report) -> Option<()> {
         report.add("pin", config.pin.read().map_err(|e| e.to_string()), |_| "can be read, by its owner alone".to_owned())?;
     }
     let session = report.add("login", token.login(&config.pin).map_err(|e| explain(&e)), |_| "the token accepts the PIN".to_owned())?;
+    drop(turn);
     report.add("mechanisms", mechanisms(&module, token.slot), Clone::clone)?;
     report.add("test signature", test_signature(&session), Clone::clone)?;
     report.add("health key", health_key(&session), Clone::clone)?;

@@ -135,8 +135,12 @@ impl Token<'_> {
             (self.info.user_pin_locked(), "its user PIN is locked: unlock it with the security officer's tool"),
             (self.info.user_pin_final_try(), "one wrong PIN is left before it locks: log in once with the vendor's tool to prove the PIN"),
             (self.info.user_pin_to_be_changed(), "its user PIN has to be changed first, with the vendor's tool"),
-            (!self.info.user_pin_initialized(), "its user PIN was never set: set it with the security officer's tool"),
         ];
+        // Not a reason to stop for good: no try can be lost, and the PIN may be set at any moment.
+        if !self.info.user_pin_initialized() {
+            let label = trim(self.info.label());
+            return Err(Error::Token(format!("token {label:?}: its user PIN was never set: set it with the security officer's tool")));
+        }
         match flags.iter().find(|(raised, _)| *raised) {
             Some((_, text)) => Err(Error::Pin(format!("token {:?}: {text}", trim(self.info.label())))),
             None => Ok(()),
