@@ -6,7 +6,6 @@
 #[path = "../support/softhsm.rs"]
 mod softhsm;
 
-mod cost;
 mod deployment;
 mod faults;
 mod interposer;

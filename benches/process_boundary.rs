@@ -1,9 +1,12 @@
 //! What the process boundary costs a signature: the same key and module behind a socket pair, and behind a channel to a thread.
 //!
-//!     CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test --test hsm cost:: -- --ignored --nocapture
+//!     cargo bench --bench process_boundary
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement prints, and ends where it cannot go on")]
 
 use std::{
-    fs,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -22,20 +25,38 @@ use passkey_hsm::{
 };
 use tokio::sync::oneshot;
 
-use super::{
-    deployment::{Key, in_child, start},
-    softhsm::module,
+#[path = "../tests/hsm/deployment.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod deployment;
+#[path = "../tests/support/softhsm.rs"]
+mod softhsm;
+
+use self::{
+    deployment::{Key, start},
+    softhsm::{SoftHsm, module},
 };
+
+/// Names the token's directory to the process that measures.
+const DIRECTORY: &str = "PROCESS_BOUNDARY_DIRECTORY";
 
 const ROUNDS: usize = 9;
 const SIGNATURES: usize = 4000;
 
 type Job = (String, oneshot::Sender<Vec<u8>>);
 
-#[test]
-#[ignore = "a measurement, not a test"]
-fn of_the_process_boundary() {
-    let Some(dir) = in_child("cost::of_the_process_boundary") else { return };
+/// Measures in a process whose `SOFTHSM2_CONF` names a fresh token: a process has one environment, and SoftHSM reads it once.
+fn main() -> ExitCode {
+    if let Some(directory) = env::var_os(DIRECTORY) {
+        compare(&PathBuf::from(directory));
+        return ExitCode::SUCCESS;
+    }
+    let hsm = SoftHsm::new();
+    let own = env::current_exe().unwrap();
+    let status = Command::new(own).env("SOFTHSM2_CONF", hsm.conf()).env(DIRECTORY, hsm.path()).status();
+    if status.unwrap().success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn compare(dir: &Path) {
     let config = format!(
         "[hsm]\nmodule = \"{}\"\ntoken_label = \"passkey-test\"\npin_file = \"{}\"\nsessions = 1\n",
         module().display(),
