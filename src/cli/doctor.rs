@@ -58,7 +58,11 @@ pub(super) fn run(file: Option<&Path>, output: &Output) -> Result<ExitCode, Fail
     let findings = match Setup::load(file) {
         Ok(setup) => check(&setup)?,
         Err(failure) => {
-            vec![Finding::bad("configuration", failure.to_string(), "mend the configuration; hsm-config/ has a sample for each device")]
+            vec![Finding::bad(
+                "configuration",
+                failure.to_string(),
+                "mend it: docs/passkey-hsm.example.toml describes every key, hsm-config/ has an [hsm] section for each device",
+            )]
         }
     };
     let well = findings.iter().all(|f| f.ok);

@@ -12,7 +12,7 @@ mod signer;
 mod tenant;
 mod tenant_file;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -88,7 +88,10 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
     let config = config.as_deref();
     match command {
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "passkey-hsm", &mut io::stdout());
+            // By way of memory: written straight to a pipe that was closed it panics.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "passkey-hsm", &mut script);
+            output::line(String::from_utf8_lossy(&script).trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Signer(args) => signer::run(config, &args),
