@@ -10,6 +10,7 @@ mod crash;
 mod hostile;
 mod http;
 mod instruments;
+mod lost_replies;
 mod page;
 mod parallel;
 mod registration;
