@@ -3,7 +3,7 @@
 use std::{fmt, ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 /// An instant: milliseconds since the Unix epoch, UTC. The form in which both databases store it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,10 +41,14 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-/// RFC 3339 with milliseconds, in UTC: `2026-01-02T03:04:05.678Z`.
+const RFC_3339_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// RFC 3339 with three digits of milliseconds, in UTC: `2026-01-02T03:04:05.670Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).ok().and_then(|t| t.format(&Rfc3339).ok());
+        let text =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).ok().and_then(|t| t.format(RFC_3339_MILLIS).ok());
         match text {
             Some(text) => f.write_str(&text),
             None => write!(f, "{} ms", self.0),
@@ -80,6 +84,7 @@ mod tests {
     fn prints_rfc_3339_and_rounds_seconds_down() {
         let t = Timestamp::from_millis(1_700_000_000_123);
         assert_eq!(t.to_string(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(Timestamp::from_millis(1_700_000_000_100).to_string(), "2023-11-14T22:13:20.100Z");
         assert_eq!(t.as_secs(), 1_700_000_000);
         assert_eq!(Timestamp::from_millis(-1).as_secs(), -1);
     }
