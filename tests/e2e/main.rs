@@ -5,6 +5,7 @@
 mod support;
 
 mod browser;
+mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod hostile;
