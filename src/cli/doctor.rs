@@ -69,7 +69,7 @@ pub(super) fn run(file: Option<&Path>, output: &Output) -> Result<ExitCode, Fail
 fn render(finding: &Finding) -> String {
     let mark = if finding.ok { "ok  " } else { "FAIL" };
     let advice = if finding.advice.is_empty() { String::new() } else { format!("\n      -> {}", finding.advice) };
-    format!("{mark}  {:<14} {}{advice}", finding.name, finding.detail)
+    format!("{mark}  {:<14}  {}{advice}", finding.name, finding.detail.replace('\n', "\n      "))
 }
 
 fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
@@ -158,26 +158,114 @@ async fn compare(services: &Services) -> Result<Vec<Finding>, Failure> {
 /// Keys that the database has and the token lacks, and the other way round.
 fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
     let on_token: BTreeMap<&[u8], u32> = inventory.keys.iter().map(|k| (k.cka_id.as_slice(), k.private_keys)).collect();
-    let expected = |k: &&SigningKey| k.private_destroyed_at.is_none() && k.state != KeyState::Pending;
-    let here = |k: &&SigningKey| k.token_serial.as_deref() == Some(inventory.token.serial.as_str());
+    let expected = |k: &&SigningKey| k.private_destroyed_at.is_none() && !matches!(k.state, KeyState::Pending | KeyState::Destroyed);
     let mut findings = Vec::new();
-    for key in keys.iter().filter(expected).filter(here) {
+    for key in keys.iter().filter(expected) {
+        let named = format!("key {} of tenant {} ({})", key.id, key.tenant_id, key.state);
+        let elsewhere = key.token_serial.as_deref().filter(|serial| *serial != inventory.token.serial);
         let id = key.cka_id.as_deref().unwrap_or_default();
-        if on_token.get(id).copied().unwrap_or(0) == 0 {
-            let detail = format!("the token lacks key {} of tenant {} ({})", key.id, key.tenant_id, key.state);
-            let advice = "nothing is made anew by itself: restore the token, or give the tenant a new key";
+        if let Some(serial) = elsewhere {
+            // Also what a token that was initialized again looks like: it has a new serial number.
+            let detail = format!("{named} was made on the token of serial {serial:?}, not on this one ({:?})", inventory.token.serial);
+            let advice = "configure that token; if it is gone, so is the key: give the tenant a new one";
             findings.push(Finding::bad("keys", detail, advice));
+        } else if on_token.get(id).copied().unwrap_or(0) == 0 {
+            let advice = "nothing is made anew by itself: restore the token, or give the tenant a new key";
+            findings.push(Finding::bad("keys", format!("the token lacks {named}"), advice));
         }
     }
-    let mut unowned = 0;
-    for key in &inventory.keys {
-        let owned = keys.iter().any(|k| k.cka_id.as_deref() == Some(&key.cka_id) || k.id.as_bytes().as_slice() == key.cka_id);
-        unowned += usize::from(!owned && key.cka_id != HEALTH_KEY.as_bytes());
-    }
     if findings.is_empty() {
-        let others = if unowned == 0 { String::new() } else { format!("; {unowned} on the token belong to nobody here") };
-        let active = keys.iter().filter(|k| k.state == KeyState::Active).count();
-        findings.push(Finding::good("keys", format!("{active} active, all on the token{others}")));
+        let active = match keys.iter().filter(|k| k.state == KeyState::Active).count() {
+            0 => "none yet".to_owned(),
+            n => format!("{n} active, all on the token"),
+        };
+        let others = match inventory.keys.iter().filter(|k| is_unowned(&k.cka_id, keys)).count() {
+            0 => String::new(),
+            n => format!("; {n} on the token belong to nobody here"),
+        };
+        findings.push(Finding::good("keys", format!("{active}{others}")));
     }
     findings
+}
+
+/// Whether no row owns the key of that `CKA_ID`.
+fn is_unowned(cka_id: &[u8], keys: &[SigningKey]) -> bool {
+    let owns = |k: &SigningKey| k.cka_id.as_deref() == Some(cka_id) || k.id.as_bytes().as_slice() == cka_id;
+    cka_id != HEALTH_KEY.as_bytes() && !keys.iter().any(owns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{KeyId, SigningAlgorithm, SystemRng, TenantId, Timestamp},
+        hsm::{InventoryKey, TokenInfo},
+    };
+
+    fn key(state: KeyState, serial: &str) -> SigningKey {
+        let id = KeyId::random(&SystemRng);
+        SigningKey {
+            id,
+            tenant_id: TenantId::random(&SystemRng),
+            algorithm: SigningAlgorithm::Es256,
+            rsa_bits: None,
+            state,
+            public_key: None,
+            cka_id: (state != KeyState::Pending).then(|| id.as_bytes().to_vec()),
+            token_serial: (state != KeyState::Pending).then(|| serial.to_owned()),
+            evidence: None,
+            created_at: Timestamp::from_millis(0),
+            published_at: None,
+            activated_at: None,
+            deactivated_at: None,
+            private_destroyed_at: None,
+        }
+    }
+
+    /// A token of serial `here` with these keys and the health key.
+    fn token<'a>(keys: impl IntoIterator<Item = &'a SigningKey>) -> Inventory {
+        let on_token = |id: &[u8]| InventoryKey {
+            cka_id: id.to_vec(),
+            label: String::new(),
+            key_type: "EC".to_owned(),
+            private_keys: 1,
+            public_keys: 1,
+        };
+        let keys = keys.into_iter().map(|k| on_token(k.id.as_bytes())).chain([on_token(HEALTH_KEY.as_bytes())]).collect();
+        let [label, manufacturer, model, firmware, module, module_sha256, library] = Default::default();
+        let serial = "here".to_owned();
+        Inventory { token: TokenInfo { label, serial, manufacturer, model, firmware, module, module_sha256, library }, keys }
+    }
+
+    fn details(keys: &[SigningKey], inventory: &Inventory) -> Vec<(bool, String)> {
+        differences(keys, inventory).into_iter().map(|f| (f.ok, f.detail)).collect()
+    }
+
+    #[test]
+    fn all_is_well_where_each_key_has_its_pair() {
+        assert_eq!(details(&[], &token([])), [(true, "none yet".to_owned())]);
+        let keys = [key(KeyState::Active, "here"), key(KeyState::Pending, ""), key(KeyState::Destroyed, "here")];
+        assert_eq!(details(&keys, &token(&keys[..1])), [(true, "1 active, all on the token".to_owned())]);
+        assert_eq!(details(&[], &token(&keys[..1])), [(true, "none yet; 1 on the token belong to nobody here".to_owned())]);
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_named() {
+        let keys = [key(KeyState::Active, "here"), key(KeyState::Retiring, "here")];
+        let found = details(&keys, &token(&keys[..1]));
+        assert!(matches!(found.as_slice(), [(false, text)] if text.contains(&format!("lacks key {}", keys[1].id))), "{found:?}");
+    }
+
+    #[test]
+    fn a_token_made_anew_has_lost_its_keys() {
+        let keys = [key(KeyState::Active, "before")];
+        let found = details(&keys, &token([]));
+        assert!(matches!(found.as_slice(), [(false, text)] if text.contains(r#"serial "before""#)), "{found:?}");
+    }
+
+    #[test]
+    fn one_line_a_check_however_many_faults_it_found() {
+        let finding = Finding::bad("configuration", "first\nsecond", "mend it");
+        assert_eq!(render(&finding), "FAIL  configuration   first\n      second\n      -> mend it");
+    }
 }

@@ -52,6 +52,9 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<
     for row in rows {
         table.add_row(row);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.trim_fmt()
 }
 
