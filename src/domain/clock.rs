@@ -41,13 +41,14 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-/// RFC 3339 with milliseconds, all three digits of them, in UTC.
-const FORMAT: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const RFC_3339_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// RFC 3339 with milliseconds, in UTC: `2026-01-02T03:04:05.678Z`. Texts of equal length: they sort like the instants, and align in a table.
+/// RFC 3339 with three digits of milliseconds, in UTC: `2026-01-02T03:04:05.670Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).ok().and_then(|t| t.format(FORMAT).ok());
+        let text =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).ok().and_then(|t| t.format(RFC_3339_MILLIS).ok());
         match text {
             Some(text) => f.write_str(&text),
             None => write!(f, "{} ms", self.0),
@@ -83,9 +84,8 @@ mod tests {
     fn prints_rfc_3339_and_rounds_seconds_down() {
         let t = Timestamp::from_millis(1_700_000_000_123);
         assert_eq!(t.to_string(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(Timestamp::from_millis(1_700_000_000_100).to_string(), "2023-11-14T22:13:20.100Z");
         assert_eq!(t.as_secs(), 1_700_000_000);
-        assert_eq!(Timestamp::from_millis(1_700_000_000_000).to_string(), "2023-11-14T22:13:20.000Z");
-        assert_eq!(Timestamp::from_millis(i64::MAX).to_string(), "9223372036854775807 ms");
         assert_eq!(Timestamp::from_millis(-1).as_secs(), -1);
     }
 

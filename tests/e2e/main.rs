@@ -5,11 +5,13 @@
 mod support;
 
 mod browser;
+mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod hostile;
 mod http;
 mod instruments;
+mod lost_replies;
 mod page;
 mod parallel;
 mod registration;

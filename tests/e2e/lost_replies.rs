@@ -1,0 +1,184 @@
+//! The database goes away while a registration is committed: between the server and PostgreSQL stands a proxy that cuts the connection
+//! right before or right after the statement that stores the credential.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+};
+
+use crate::support::{
+    api::{Answer, Tenant},
+    authenticator::Format,
+    jose,
+    keys::Algorithm,
+    postgres,
+    server::{Server, TenantSpec},
+};
+
+/// A parameter of the statement that stores a credential, and of no other: it is sent as it is.
+const MARK: &[u8] = b"webauthn_registration_final_succeeded";
+
+/// What the proxy does when it sees [`MARK`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// Nothing.
+    Never,
+    /// Cuts before the server of the database has seen it.
+    Before,
+    /// Passes it on, waits for the answer, and cuts instead of passing that on.
+    After,
+    /// The same, and nobody gets through any more.
+    AfterForGood,
+    /// Nobody gets through.
+    Closed,
+}
+
+const CUTS: [Cut; 5] = [Cut::Never, Cut::Before, Cut::After, Cut::AfterForGood, Cut::Closed];
+
+/// A proxy in front of the shared PostgreSQL, on a Unix socket of its own.
+struct Proxy {
+    dir: TempDir,
+    mode: Arc<AtomicU8>,
+}
+
+impl Proxy {
+    fn start(upstream: PathBuf) -> Self {
+        let dir = tempfile::Builder::new().prefix("pkhsm-px.").tempdir_in("/tmp").unwrap();
+        let mode = Arc::new(AtomicU8::new(0));
+        let listener = UnixListener::bind(dir.path().join(".s.PGSQL.5432")).unwrap();
+        let shared = Arc::clone(&mode);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (mode, upstream) = (Arc::clone(&shared), upstream.clone());
+                tokio::spawn(async move { pass(client, &upstream, &mode).await });
+            }
+        });
+        Self { dir, mode }
+    }
+
+    fn set(&self, cut: Cut) {
+        self.mode.store(cut as u8, Ordering::SeqCst);
+    }
+}
+
+fn current(mode: &AtomicU8) -> Cut {
+    CUTS[usize::from(mode.load(Ordering::SeqCst))]
+}
+
+/// One connection: both directions until either ends or the moment has come.
+async fn pass(client: UnixStream, upstream: &Path, mode: &AtomicU8) {
+    if current(mode) == Cut::Closed {
+        return;
+    }
+    let server = UnixStream::connect(upstream).await.unwrap();
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
+    tokio::select! {
+        () = async { while copy(&mut from_server, &mut to_client).await {} } => {}
+        cut = async {
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                let Ok(n @ 1..) = from_client.read(&mut buffer).await else { return Cut::Never };
+                let cut = if buffer[..n].windows(MARK.len()).any(|w| w == MARK) { current(mode) } else { Cut::Never };
+                if cut == Cut::Before || current(mode) == Cut::Closed {
+                    return cut;
+                }
+                if to_server.write_all(&buffer[..n]).await.is_err() || cut != Cut::Never {
+                    return cut;
+                }
+            }
+        } => {
+            if matches!(cut, Cut::After | Cut::AfterForGood) {
+                // The answer says that it is done; it goes nowhere. The other direction has stopped: nothing of it gets past.
+                let mut answer = [0; 1024];
+                assert_ne!(from_server.read(&mut answer).await.unwrap(), 0);
+                mode.store(if cut == Cut::AfterForGood { Cut::Closed } else { Cut::Never } as u8, Ordering::SeqCst);
+            } else if cut == Cut::Before {
+                mode.store(Cut::Never as u8, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> bool {
+    let mut buffer = vec![0; 64 * 1024];
+    match from.read(&mut buffer).await {
+        Ok(n @ 1..) => to.write_all(&buffer[..n]).await.is_ok(),
+        _ => false,
+    }
+}
+
+struct Scene {
+    proxy: Proxy,
+    server: Server,
+    tenant: Tenant,
+    direct: String,
+}
+
+async fn scene() -> Scene {
+    let direct = postgres::Server::shared().empty_database().await;
+    let (base, host) = direct.split_once("?host=").unwrap();
+    let proxy = Proxy::start(Path::new(host).join(".s.PGSQL.5432"));
+    let server = Server::on(&format!("{base}?host={}", proxy.dir.path().display())).await;
+    let tenant = server.create_tenant(&TenantSpec::default());
+    Scene { proxy, server, tenant, direct }
+}
+
+impl Scene {
+    /// A finalize during which the proxy does its worst; with its body.
+    async fn finalize(&self, cut: Cut) -> (Answer, String) {
+        let body = self.tenant.draft("ann", Format::PackedSelf, Algorithm::Es256).await.body().to_string();
+        self.proxy.set(cut);
+        (self.tenant.finalize(body.clone()).await, body)
+    }
+
+    async fn stored(&self) -> i64 {
+        let mut direct = postgres::Server::connect(&self.direct).await;
+        sqlx::query_scalar("SELECT count(*) FROM credentials").fetch_one(&mut direct).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_reply_is_lost_is_found_again_and_its_token_released() {
+    let scene = scene().await;
+    let (answer, body) = scene.finalize(Cut::After).await;
+    let token = answer.token();
+    jose::jwcrypto(&token, &scene.tenant.jwks().await.json(), &scene.tenant.rp_id).unwrap();
+    assert_eq!(scene.stored().await, 1);
+    scene.tenant.finalize(body).await.problem(400, "received challenge does not match with any stored one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_never_arrived_can_be_sent_again() {
+    let scene = scene().await;
+    let (answer, body) = scene.finalize(Cut::Before).await;
+    answer.problem(503, "Service Unavailable");
+    assert_eq!(answer.header("Retry-After"), "1");
+    assert_eq!(scene.stored().await, 0);
+    scene.tenant.finalize(body).await.token();
+    assert_eq!(scene.stored().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_nobody_can_tell_is_said_to_be_unknown() {
+    let scene = scene().await;
+    let (answer, body) = scene.finalize(Cut::AfterForGood).await;
+    let details = answer.problem(503, "Outcome Unknown");
+    assert!(details.contains("may have succeeded"), "{details}");
+    assert_eq!(answer.header("Retry-After"), "", "sending it again would not help");
+    assert_eq!(scene.stored().await, 1);
+    // The rest of the API says that the database is gone, and comes back with it.
+    scene.tenant.jwks().await.problem(503, "Service Unavailable");
+    scene.proxy.set(Cut::Never);
+    assert_eq!(scene.tenant.jwks().await.status, 200);
+    scene.tenant.finalize(body).await.problem(400, "received challenge does not match with any stored one");
+    drop(scene.server);
+}
