@@ -42,7 +42,7 @@ pub struct Http {
     pub public_url: Url,
     /// A request body of more bytes is refused unread.
     pub body_limit_bytes: usize,
-    /// A connection whose request line and headers take longer is closed.
+    /// A connection whose request line and headers take longer is closed; the time begins when the last request was answered.
     pub header_timeout: Duration,
     /// A body that takes longer is refused.
     pub body_timeout: Duration,
