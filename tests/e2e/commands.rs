@@ -69,6 +69,7 @@ async fn a_tenants_configuration_is_read_and_replaced() {
         ("/webauthn/relying_party/origins", json!([]), "origins is a required field"),
         ("/webauthn/user_verification", json!("always"), "always is not one of required, preferred, discouraged"),
         ("/settings/rsa_bits", json!("many"), "invalid type"),
+        ("/settings/rsa_bits", json!(2500), "an RSA key has 2048, 3072 or 4096 bits, not 2500"),
     ] {
         let mut bad = config.clone();
         *bad.pointer_mut(member).unwrap() = value;
@@ -80,6 +81,27 @@ async fn a_tenants_configuration_is_read_and_replaced() {
     let said = refusal(&server, 2, &["tenant", "config", "set", &tenant.id, path]);
     assert!(said.contains("cors.allowed_origin; did you mean allowed_origins?"), "{said}");
     assert_eq!(ask(&server, &["tenant", "config", "get", &tenant.id]), config);
+}
+
+#[tokio::test]
+async fn a_tenant_is_made_from_a_file_alone() {
+    let server = Server::sqlite().await;
+    let first = server.create_tenant(&TenantSpec::default());
+    let file = server.folder.path().join("config.json");
+    let path = file.to_str().unwrap();
+    let mut config = ask(&server, &["tenant", "config", "get", &first.id]);
+    config["display_name"] = json!("From a file");
+    config["settings"]["algorithm"] = json!("ES384");
+    fs::write(&file, config.to_string()).unwrap();
+    let made = ask(&server, &["tenant", "create", "--tenant-config", path]);
+    assert_eq!((&made["display_name"], &made["algorithm"]), (&json!("From a file"), &json!("ES384")));
+    let named = ask(&server, &["tenant", "create", "--tenant-config", path, "--name", "Other", "--algorithm", "ES256", "--no-api-key"]);
+    assert_eq!((&named["display_name"], &named["algorithm"], &named["api_key"]), (&json!("Other"), &json!("ES256"), &Value::Null));
+
+    config.as_object_mut().unwrap().remove("display_name");
+    fs::write(&file, config.to_string()).unwrap();
+    assert!(refusal(&server, 2, &["tenant", "create", "--tenant-config", path]).contains("--name"));
+    assert_eq!(ask(&server, &["tenant", "list"]).as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -184,6 +206,7 @@ async fn wrong_usage_is_told_from_failure() {
         &["no-such-command"][..],
         &["tenant", "create"],
         &["tenant", "create", "--name", "x", "--rp-id", "localhost", "--origin", "http://localhost", "--algorithm", "HS256"],
+        &["tenant", "create", "--name", "x", "--rp-id", "localhost", "--origin", "http://localhost", "--rsa-bits", "2500"],
         &["tenant", "show", "not-a-uuid"],
         &["api-key", "revoke"],
     ] {

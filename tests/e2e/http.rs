@@ -201,7 +201,12 @@ async fn the_admin_listener_tells_how_it_is() {
     assert_eq!(admin.get("/health/alive").await.json()["alive"], true);
     let ready = admin.get("/health/ready").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &serde_json::json!(true)), "{}", ready.body);
-    assert_eq!(admin.get("/metrics").await.status, 200);
+    let metrics = admin.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    // What was counted before the first request is there too, and is explained.
+    for line in ["hsm_signer_processes_up ", "hsm_in_flight 0", "# HELP hsm_health_signatures_total "] {
+        assert!(metrics.body.lines().any(|l| l.starts_with(line)), "{line}: {}", metrics.body);
+    }
     admin.get("/nothing").await.problem(404, "Not Found");
 }
 
