@@ -198,7 +198,20 @@ async fn the_admin_listener_tells_how_it_is() {
     assert_eq!(admin.get("/health/alive").await.json()["alive"], true);
     let ready = admin.get("/health/ready").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &serde_json::json!(true)), "{}", ready.body);
-    assert_eq!(admin.get("/metrics").await.status, 200);
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let body = tenant.draft("ann", Format::None, Algorithm::Es256).await.body().to_string();
+    tenant.finalize(body).await.token();
+    let metrics = admin.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    for line in [
+        r#"http_requests_total{method="POST",route="/{tenant_id}/registration/finalize",status="200"} 1"#,
+        r#"hsm_sign_seconds_count{algorithm="ES256"} 1"#,
+        "hsm_signer_processes_up 2",
+        "storage_units_total 2",
+        "storage_commits_total 2",
+    ] {
+        assert!(metrics.body.lines().any(|l| l == line), "{line}: {}", metrics.body);
+    }
     admin.get("/nothing").await.problem(404, "Not Found");
 }
 
