@@ -201,12 +201,21 @@ async fn the_admin_listener_tells_how_it_is() {
     assert_eq!(admin.get("/health/alive").await.json()["alive"], true);
     let ready = admin.get("/health/ready").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &serde_json::json!(true)), "{}", ready.body);
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let body = tenant.draft("ann", Format::None, Algorithm::Es256).await.body().to_string();
+    tenant.finalize(body).await.token();
     let metrics = admin.get("/metrics").await;
     assert_eq!(metrics.status, 200);
-    // What was counted before the first request is there too, and is explained.
-    for line in ["hsm_signer_processes_up ", "hsm_in_flight 0", "# HELP hsm_health_signatures_total "] {
-        assert!(metrics.body.lines().any(|l| l.starts_with(line)), "{line}: {}", metrics.body);
+    for line in [
+        r#"http_requests_total{method="POST",route="/{tenant_id}/registration/finalize",status="200"} 1"#,
+        r#"hsm_sign_seconds_count{algorithm="ES256"} 1"#,
+        "hsm_signer_processes_up 2",
+        "storage_units_total 2",
+        "storage_commits_total 2",
+    ] {
+        assert!(metrics.body.lines().any(|l| l == line), "{line}: {}", metrics.body);
     }
+    assert!(metrics.body.contains("# HELP hsm_in_flight "), "what the HSM's names mean is said: {}", metrics.body);
     admin.get("/nothing").await.problem(404, "Not Found");
 }
 
