@@ -15,6 +15,8 @@ mod ceremonies;
 mod conn;
 mod counters;
 mod credentials;
+#[cfg(feature = "sqlite")]
+mod data_file;
 mod error;
 mod migrations;
 #[cfg(feature = "postgres")]
