@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use url::Url;
 
 use super::{Origin, SigningAlgorithm, TenantId, Timestamp};
@@ -207,6 +207,7 @@ pub struct TenantSettings {
     /// What its next signing key signs with.
     pub algorithm: SigningAlgorithm,
     /// Size of its next key if that is an RSA key: 2048 to 4096.
+    #[serde(deserialize_with = "rsa_bits")]
     pub rsa_bits: u32,
     /// Whether registration options list the user's credentials, so that no authenticator makes a second one.
     pub exclude_credentials: bool,
@@ -221,6 +222,7 @@ pub struct TenantSettings {
     /// Whether a fido-u2f statement may come with an AAGUID that is not zero, as in the W3C's own example.
     pub allow_u2f_aaguid: bool,
     /// The `iss` claim of its tokens; by default the tenant's public URL.
+    #[serde(deserialize_with = "issuer")]
     pub issuer: Option<String>,
 }
 
@@ -245,6 +247,16 @@ impl TenantSettings {
     pub fn key_bits(&self) -> Option<u32> {
         self.algorithm.is_rsa().then_some(self.rsa_bits)
     }
+}
+
+fn rsa_bits<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let bits = u32::deserialize(from)?;
+    if (2048..=4096).contains(&bits) { Ok(bits) } else { Err(D::Error::custom("rsa_bits must be 2048 to 4096")) }
+}
+
+fn issuer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let issuer = Option::<String>::deserialize(from)?;
+    if issuer.as_deref() == Some("") { Err(D::Error::custom("issuer must not be empty")) } else { Ok(issuer) }
 }
 
 /// The configuration as sent: anything may be missing, and all that is wrong is reported at once.

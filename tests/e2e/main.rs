@@ -7,6 +7,7 @@ mod support;
 mod browser;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod doctor;
 mod hostile;
 mod http;
 mod instruments;
