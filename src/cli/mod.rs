@@ -12,7 +12,7 @@ mod signer;
 mod tenant;
 mod tenant_file;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -70,6 +70,10 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // Help and version come this way too; clap knows which stream and which code each takes.
             let _ = error.print();
+            // The arguments were not understood, so whether one of them asks for JSON is read off them as they are.
+            if error.use_stderr() && env::args_os().any(|arg| arg == "--json") {
+                Output::new(true).refusal(&error.to_string());
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };

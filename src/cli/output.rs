@@ -28,11 +28,16 @@ impl Output {
         line(&text)
     }
 
+    /// Prints why the command was not carried out, where JSON was asked for.
+    pub(super) fn refusal(&self, text: &str) {
+        if self.json {
+            let _ = line(&serde_json::json!({ "error": text.trim_end() }).to_string());
+        }
+    }
+
     /// Prints why the command failed to standard error; as JSON on standard output too where that was asked for.
     pub(super) fn failure(&self, failure: &Failure) {
-        if self.json {
-            let _ = line(&serde_json::json!({ "error": failure.to_string() }).to_string());
-        }
+        self.refusal(&failure.to_string());
         let _ = writeln!(io::stderr(), "passkey-hsm: {failure}");
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Failure, Output, Setup, api_key,
     output::{facts, table},
+    setup::name,
     tenant_file::TenantFile,
 };
 use crate::{
@@ -50,7 +51,7 @@ pub(super) enum ConfigCommand {
 #[derive(Debug, Args)]
 pub(super) struct CreateArgs {
     /// A name for people; with a whole configuration, in place of its `display_name`
-    #[arg(long, required_unless_present_any = ["config_file", "resume"])]
+    #[arg(long, required_unless_present_any = ["config_file", "resume"], value_parser = name)]
     name: Option<String>,
     /// The relying party's id: a domain
     #[arg(long, required_unless_present_any = ["config_file", "resume"], conflicts_with = "config_file")]
@@ -77,7 +78,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "BITS", value_parser = parse_rsa_bits)]
     rsa_bits: Option<u32>,
     /// Name of its first API key
-    #[arg(long, value_name = "NAME", default_value = "Initial API Key", conflicts_with = "no_api_key")]
+    #[arg(long, value_name = "NAME", default_value = "Initial API Key", conflicts_with = "no_api_key", value_parser = name)]
     api_key_name: String,
     /// Make no API key
     #[arg(long)]

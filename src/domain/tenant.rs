@@ -222,11 +222,12 @@ pub struct TenantSettings {
     /// Whether a fido-u2f statement may come with an AAGUID that is not zero, as in the W3C's own example.
     pub allow_u2f_aaguid: bool,
     /// The `iss` claim of its tokens; by default the tenant's public URL.
+    #[serde(deserialize_with = "issuer")]
     pub issuer: Option<String>,
 }
 
 fn read_rsa_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    rsa_bits(u32::deserialize(deserializer)?).map_err(D::Error::custom)
+    rsa_bits(u32::deserialize(deserializer)?).map_err(|e| D::Error::custom(format_args!("rsa_bits: {e}")))
 }
 
 impl Default for TenantSettings {
@@ -250,6 +251,11 @@ impl TenantSettings {
     pub fn key_bits(&self) -> Option<u32> {
         self.algorithm.is_rsa().then_some(self.rsa_bits)
     }
+}
+
+fn issuer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let issuer = Option::<String>::deserialize(from)?;
+    if issuer.as_deref() == Some("") { Err(D::Error::custom("issuer must not be empty")) } else { Ok(issuer) }
 }
 
 /// The configuration as sent: anything may be missing, and all that is wrong is reported at once.

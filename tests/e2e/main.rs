@@ -8,6 +8,7 @@ mod browser;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod doctor;
 mod hostile;
 mod http;
 mod instruments;

@@ -11,6 +11,7 @@ use super::{
     Error, PinSource, TokenConfig, attributes, fault,
     index::find,
     mechanism::{Hashing, sign},
+    process::harden,
     template::{self, Step as TemplateStep},
     token::Module,
     turn::Turn,
@@ -55,6 +56,7 @@ impl Report {
 /// Checks module, token, PIN, login, mechanisms, a signature that is verified, and the health key. Logs in once, makes a session key that
 /// vanishes, changes nothing on the token.
 pub fn probe(config: &TokenConfig) -> Report {
+    harden();
     let mut report = Report::default();
     let _ = checks(config, &mut report);
     report
