@@ -10,7 +10,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use hyper::{HeaderMap, header, header::HeaderValue};
+use hyper::{HeaderMap, Method, header, header::HeaderValue};
 use tracing::Instrument;
 
 use super::AppState;
@@ -52,7 +52,9 @@ impl TrustedProxies {
 /// Gives the request its [`RequestMeta`] and its span, and the answer its `X-Request-Id`.
 pub(super) async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let (id, meta) = who_asks(&state, &request);
-    let span = tracing::info_span!("request", request_id = meta.request_id, source = meta.source_ip, path = request.uri().path());
+    // As much of the path as any of ours has: each line of the log repeats it.
+    let path: String = request.uri().path().chars().take(RequestMeta::MAX_CHARS).collect();
+    let span = tracing::info_span!("request", request_id = meta.request_id, source = meta.source_ip, path);
     request.extensions_mut().insert(meta);
     let mut response = next.run(request).instrument(span).await;
     if let Some(id) = id {
@@ -80,15 +82,21 @@ fn random_id(rng: &dyn crate::domain::Rng) -> String {
 /// Logs and counts each answer, by route template rather than by path.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
+    let method = known(request.method());
     let begun = Instant::now();
     let response = next.run(request).await;
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
-    tracing::info!(%method, route, status, elapsed_us = elapsed.as_micros(), "{method} {route} {status}");
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
+    tracing::info!(method, route, status, elapsed_us = elapsed.as_micros(), "{method} {route} {status}");
+    let labels = [("method", method.to_owned()), ("route", route), ("status", status.to_string())];
     metrics::counter!("http_requests_total", &labels).increment(1);
     metrics::histogram!("http_request_seconds", &labels).record(elapsed.as_secs_f64());
     response
+}
+
+/// The method, if it is one of HTTP's own. A client may invent others, and the metrics keep each combination of labels for ever.
+fn known(method: &Method) -> &'static str {
+    const NAMES: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    NAMES.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
 }
 
 #[cfg(test)]
