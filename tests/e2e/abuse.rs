@@ -146,7 +146,21 @@ async fn clients_that_leave_take_nothing_with_them() {
             _ => drop(answer.problem(400, "received challenge does not match with any stored one")),
         }
     }
+    assert!(server.admin_api().get("/metrics").await.body.contains(r#"status="none""#), "who left is not counted");
     // Each registration was finished once: behind the client's back, or now.
     assert_eq!(stored + tokens, i64::try_from(gone).unwrap(), "{stored} stored while their clients left");
     assert_eq!(server.count("credentials").await, i64::try_from(gone).unwrap());
+}
+
+/// Whatever a client calls its request, the log and the audit trail have that name: one that they cannot hold is not taken.
+#[tokio::test]
+async fn a_request_id_is_what_the_log_says() {
+    let server = Server::sqlite().await;
+    for id in [&b"caf\xe9"[..], b"\x9b31m", b"a\tb\xff"] {
+        let head = [b"GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Request-Id: ", id, b"\r\n\r\n"].concat();
+        let answer = exchange(&server, &head).await;
+        let ours = answer.split("x-request-id: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
+        assert!(ours.len() == 32 && ours.chars().all(|c| c.is_ascii_alphanumeric()), "{ours:?}");
+        assert!(server.log().contains(ours), "{ours}");
+    }
 }
