@@ -448,7 +448,7 @@ mod tests {
             assert_eq!(settings(bits).unwrap().rsa_bits, bits);
         }
         for bits in [0, 1024, 2500, 8192] {
-            assert_eq!(settings(bits).unwrap_err().to_string(), format!("an RSA key has 2048, 3072 or 4096 bits, not {bits}"));
+            assert_eq!(settings(bits).unwrap_err().to_string(), format!("rsa_bits: an RSA key has 2048, 3072 or 4096 bits, not {bits}"));
         }
     }
 }
