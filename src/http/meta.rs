@@ -64,7 +64,8 @@ pub(super) async fn identify(State(state): State<AppState>, mut request: Request
 }
 
 fn who_asks(state: &AppState, request: &Request) -> (Option<HeaderValue>, RequestMeta) {
-    let sent = request.headers().get("x-request-id").filter(|v| !v.is_empty()).cloned();
+    // One that is not text could not be in the log: such a request gets a name of ours.
+    let sent = request.headers().get("x-request-id").filter(|v| v.to_str().is_ok_and(|text| !text.is_empty())).cloned();
     let id = sent.or_else(|| HeaderValue::try_from(random_id(&*state.services.context.rng)).ok());
     let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let peer = request.extensions().get::<Peer>().map(|p| p.0.ip());
@@ -79,18 +80,38 @@ fn random_id(rng: &dyn crate::domain::Rng) -> String {
     rng.bytes::<32>().iter().map(|b| char::from(ALPHABET[usize::from(b & 63)])).collect()
 }
 
-/// Logs and counts each answer, by route template rather than by path.
+/// Logs and counts each request, by route template rather than by path.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let method = known(request.method());
-    let begun = Instant::now();
+    let mut record = Record { method: known(request.method()), route, begun: Instant::now(), status: None };
     let response = next.run(request).await;
-    let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
-    tracing::info!(method, route, status, elapsed_us = elapsed.as_micros(), "{method} {route} {status}");
-    let labels = [("method", method.to_owned()), ("route", route), ("status", status.to_string())];
-    metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_seconds", &labels).record(elapsed.as_secs_f64());
+    record.status = Some(response.status().as_u16());
     response
+}
+
+/// Written down when it is dropped: also when the client left, for then what was begun may have had its effect all the same.
+struct Record {
+    method: &'static str,
+    route: String,
+    begun: Instant,
+    /// Of the answer, if there was one.
+    status: Option<u16>,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let (method, route, elapsed) = (self.method, std::mem::take(&mut self.route), self.begun.elapsed());
+        let elapsed_us = elapsed.as_micros();
+        if let Some(status) = self.status {
+            tracing::info!(method, route, status, elapsed_us, "{method} {route} {status}");
+        } else {
+            tracing::info!(method, route, elapsed_us, "{method} {route}: the client left before there was an answer");
+        }
+        let status = self.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        let labels = [("method", method.to_owned()), ("route", route), ("status", status)];
+        metrics::counter!("http_requests_total", &labels).increment(1);
+        metrics::histogram!("http_request_seconds", &labels).record(elapsed.as_secs_f64());
+    }
 }
 
 /// The method, if it is one of HTTP's own. A client may invent others, and the metrics keep each combination of labels for ever.
