@@ -5,12 +5,13 @@ use std::{
     os::{fd::AsFd as _, unix::net::UnixStream},
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, doctor::Finding, output, setup::token_config};
-use crate::{config::SignerConfig, hsm::signer, telemetry};
+use crate::{config::SignerConfig, domain::SystemClock, hsm::signer, telemetry};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -50,7 +51,7 @@ pub(super) fn run(file: Option<&Path>, args: &Args) -> Result<ExitCode, Failure>
     if socket.peer_addr().is_err() {
         return Err(Failure::usage("a signer process is started by `passkey-hsm serve`, with a socket as its standard input"));
     }
-    match signer::run(&token, socket) {
+    match signer::run(&token, socket, Arc::new(SystemClock)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => Ok(ExitCode::from(error.exit_code())),
     }

@@ -102,9 +102,10 @@ impl Drop for Record {
     fn drop(&mut self) {
         let (method, route, elapsed) = (self.method, std::mem::take(&mut self.route), self.begun.elapsed());
         let elapsed_us = elapsed.as_micros();
-        match self.status {
-            Some(status) => tracing::info!(method, route, status, elapsed_us, "{method} {route} {status}"),
-            None => tracing::info!(method, route, elapsed_us, "{method} {route}: the client left before there was an answer"),
+        if let Some(status) = self.status {
+            tracing::info!(method, route, status, elapsed_us, "{method} {route} {status}");
+        } else {
+            tracing::info!(method, route, elapsed_us, "{method} {route}: the client left before there was an answer");
         }
         let status = self.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         let labels = [("method", method.to_owned()), ("route", route), ("status", status)];

@@ -131,7 +131,7 @@ impl Tenants {
             GenerateRequest { kid: intent.id, algorithm: intent.algorithm, rsa_bits: intent.rsa_bits, now: self.context.clock.now() };
         let made = match self.context.signer.generate(&request).await {
             // The token will never make this key: what was begun is given up rather than left for somebody to finish.
-            Err(error @ hsm::Error::Mechanism(_)) => return Err(self.abandon(intent, error).await),
+            Err(error @ (hsm::Error::Mechanism(_) | hsm::Error::Refused(_))) => return Err(self.abandon(intent, error).await),
             made => made?,
         };
         failpoint::hit("tenant.key_generated");

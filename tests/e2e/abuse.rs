@@ -106,7 +106,7 @@ async fn a_declared_length_over_the_limit_is_refused_at_once() {
 /// What a client wrote comes back cut and escaped, and is one line in the log.
 #[tokio::test]
 async fn echoes_are_short_and_harmless() {
-    let server = Server::sqlite().await;
+    let mut server = Server::sqlite().await;
     let tenant = server.create_tenant(&TenantSpec::default());
     let name = "k".repeat(50_000);
     for body in [format!(r#"{{"{name}":1,"{name}":1}}"#), format!(r#""{name}""#)] {
@@ -116,6 +116,7 @@ async fn echoes_are_short_and_harmless() {
     let details = tenant.initialize(r#"{"a\n\u001b[31m":1,"a\n\u001b[31m":1}"#).await.problem(400, "unable to process request");
     assert!(!details.contains(['\n', '\u{1b}']), "{details:?}");
     tenant.get(&format!("/{}", "p".repeat(20_000))).await.problem(400, "tenant_id must be a valid uuid4");
+    assert!(server.terminate().success());
     let log = server.log();
     assert!(log.lines().all(|line| line.len() < 4000), "a line of the log has {:?} bytes", log.lines().map(str::len).max());
 }
@@ -155,12 +156,16 @@ async fn clients_that_leave_take_nothing_with_them() {
 /// Whatever a client calls its request, the log and the audit trail have that name: one that they cannot hold is not taken.
 #[tokio::test]
 async fn a_request_id_is_what_the_log_says() {
-    let server = Server::sqlite().await;
+    let mut server = Server::sqlite().await;
+    let mut names = Vec::new();
     for id in [&b"caf\xe9"[..], b"\x9b31m", b"a\tb\xff"] {
         let head = [b"GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Request-Id: ", id, b"\r\n\r\n"].concat();
         let answer = exchange(&server, &head).await;
         let ours = answer.split("x-request-id: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
         assert!(ours.len() == 32 && ours.chars().all(|c| c.is_ascii_alphanumeric()), "{ours:?}");
-        assert!(server.log().contains(ours), "{ours}");
+        names.push(ours.to_owned());
     }
+    assert!(server.terminate().success());
+    let log = server.log();
+    assert!(names.iter().all(|name| log.contains(name)), "{names:?}");
 }

@@ -15,7 +15,7 @@ use openssl::{
     sign::{RsaPssSaltlen, Verifier},
 };
 use passkey_hsm::{
-    domain::{KeyId, SigningAlgorithm, SystemRng, Timestamp},
+    domain::{Clock as _, KeyId, SigningAlgorithm, SystemClock, SystemRng, Timestamp},
     hsm::{Error, GenerateRequest, GeneratedKey, SignRequest, Signer, SignerCommand, SignerOptions, Status},
 };
 
@@ -77,6 +77,11 @@ pub(crate) fn in_child(test: &str) -> Option<PathBuf> {
     None
 }
 
+/// The time as signer processes see it, in seconds: they sign nothing of another hour.
+pub(crate) fn now() -> i64 {
+    SystemClock.now().as_secs()
+}
+
 pub(crate) fn key_id() -> KeyId {
     KeyId::random(&SystemRng)
 }
@@ -99,7 +104,8 @@ impl Key {
     /// A signing input as services make it.
     pub(crate) fn input(&self, n: usize) -> String {
         let header = format!(r#"{{"alg":"{}","kid":"{}","typ":"JWT"}}"#, self.algorithm, self.kid);
-        signing_input(&header, &format!(r#"{{"sub":"user-{n}","iat":1700000000,"exp":1700000300}}"#))
+        let iat = now();
+        signing_input(&header, &format!(r#"{{"sub":"user-{n}","iat":{iat},"exp":{}}}"#, iat + 300))
     }
 
     pub(crate) fn request<'a>(&'a self, signing_input: &'a str) -> SignRequest<'a> {

@@ -42,6 +42,8 @@ impl Load {
                     let begun = Instant::now();
                     if let Err(error) = key.sign(&signer, done.fetch_add(1, Ordering::Relaxed)).await {
                         errors.push(error);
+                        // A refusal comes at once: without a pause the callers would take the processors from whoever mends it.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     slowest = slowest.max(begun.elapsed());
                 }

@@ -6,7 +6,7 @@ use passkey_hsm::{
 };
 
 use super::{
-    deployment::{Key, key_id, options, signing_input, start, until},
+    deployment::{Key, key_id, now, options, signing_input, start, until},
     softhsm::SoftHsm,
 };
 
@@ -46,14 +46,17 @@ async fn nothing_but_a_token_of_ours_is_signed() {
     let key = Key::generate(&signer, SigningAlgorithm::Es256).await;
     let header = |alg: &str, kid: &str, typ: &str| format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"{typ}"}}"#);
     let kid = key.kid.to_string();
-    let good = r#"{"iat":1700000000,"exp":1700000300}"#;
+    let payload = |iat: i64, lifetime: i64| format!(r#"{{"iat":{iat},"exp":{}}}"#, iat + lifetime);
+    let good = &payload(now(), 300);
     let refused = [
         signing_input(&header("none", &kid, "JWT"), good),
         signing_input(&header("ES384", &kid, "JWT"), good),
         signing_input(&header("ES256", &key_id().to_string(), "JWT"), good),
         signing_input(&header("ES256", &kid, "jose"), good),
         signing_input(&header("ES256", &kid, "JWT").replace('}', r#","jku":"https://x"}"#), good),
-        signing_input(&header("ES256", &kid, "JWT"), r#"{"iat":1700000000,"exp":1700003601}"#),
+        signing_input(&header("ES256", &kid, "JWT"), &payload(now(), 3601)),
+        signing_input(&header("ES256", &kid, "JWT"), &payload(now() + 600, 300)),
+        signing_input(&header("ES256", &kid, "JWT"), &payload(now() - 600, 300)),
         signing_input(&header("ES256", &kid, "JWT"), r#"{"sub":"for ever"}"#),
         "\0passkey-hsm key evidence v1\0{}".to_owned(),
         "not a token".to_owned(),

@@ -89,7 +89,15 @@ pub(super) fn describe(session: &Session, private: ObjectHandle) -> Result<Map<S
 /// CKA_KEY_GEN_MECHANISM absent on NSS) are for the reader of the evidence to judge.
 pub(super) fn unacceptable(attributes: &Map<String, Value>) -> Option<String> {
     let required = [("CKA_SENSITIVE", true), ("CKA_EXTRACTABLE", false)];
-    let denied = [("CKA_ALWAYS_SENSITIVE", true), ("CKA_NEVER_EXTRACTABLE", true)];
+    let denied = [
+        ("CKA_ALWAYS_SENSITIVE", true),
+        ("CKA_NEVER_EXTRACTABLE", true),
+        // Sign only: some modules turn other uses on where a template does not speak of them.
+        ("CKA_DECRYPT", false),
+        ("CKA_UNWRAP", false),
+        ("CKA_DERIVE", false),
+        ("CKA_SIGN_RECOVER", false),
+    ];
     let is = |name: &str, wanted: bool| attributes.get(name) == Some(&Value::Bool(wanted));
     let missing = required.iter().find(|(name, wanted)| !is(name, *wanted));
     let broken = missing.or_else(|| denied.iter().find(|(name, wanted)| is(name, !*wanted)));
@@ -124,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_key_that_never_was_outside_is_acceptable() {
+    fn only_a_key_that_signs_and_never_was_outside_is_acceptable() {
         let good = json!({"CKA_SENSITIVE": true, "CKA_EXTRACTABLE": false, "CKA_ALWAYS_SENSITIVE": true, "CKA_NEVER_EXTRACTABLE": null});
         assert_eq!(unacceptable(good.as_object().unwrap()), None);
         for (name, value) in [
@@ -134,6 +142,10 @@ mod tests {
             ("CKA_EXTRACTABLE", Value::Null),
             ("CKA_ALWAYS_SENSITIVE", json!(false)),
             ("CKA_NEVER_EXTRACTABLE", json!(false)),
+            ("CKA_DECRYPT", json!(true)),
+            ("CKA_UNWRAP", json!(true)),
+            ("CKA_DERIVE", json!(true)),
+            ("CKA_SIGN_RECOVER", json!(true)),
         ] {
             let mut bad = good.clone();
             bad[name] = value;

@@ -4,10 +4,13 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use crate::domain::{KeyId, SigningAlgorithm};
+use crate::domain::{KeyId, SigningAlgorithm, Timestamp};
 
 /// The longest time between `iat` and `exp`, in seconds.
 pub(super) const MAX_LIFETIME: i64 = 3600;
+
+/// How far `iat` may be from this process's own clock, in seconds. Without this bound a token could be made today for a day to come.
+pub(super) const MAX_SKEW: u64 = 60;
 
 /// Exactly these members: whatever else a header can say (`jwk`, `crit`, `b64`) changes what a signature means.
 #[derive(Deserialize)]
@@ -25,7 +28,7 @@ struct Payload {
 }
 
 /// Refuses, with the reason, what is not the signing input (RFC 7515 section 5.1) of a JWT of ours.
-pub(super) fn check(kid: KeyId, algorithm: SigningAlgorithm, input: &str) -> Result<(), &'static str> {
+pub(super) fn check(kid: KeyId, algorithm: SigningAlgorithm, input: &str, now: Timestamp) -> Result<(), &'static str> {
     let (header, payload) = input.split_once('.').ok_or("not a JWS signing input")?;
     let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| "the header is not base64url")?;
     let header: Header = object(&header).ok_or("the header is not exactly alg, kid and typ")?;
@@ -44,6 +47,9 @@ pub(super) fn check(kid: KeyId, algorithm: SigningAlgorithm, input: &str) -> Res
     if payload.iat < 0 || lifetime <= 0 || lifetime > MAX_LIFETIME {
         return Err("the lifetime is not between 1 s and an hour");
     }
+    if payload.iat.abs_diff(now.as_secs()) > MAX_SKEW {
+        return Err("iat is more than a minute from the signer's own clock");
+    }
     Ok(())
 }
 
@@ -56,11 +62,12 @@ fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_millis(30_000);
     const KID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
     fn check_json(header: &str, payload: &str) -> Result<(), &'static str> {
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        check(KID.parse().unwrap(), SigningAlgorithm::Es256, &input)
+        check(KID.parse().unwrap(), SigningAlgorithm::Es256, &input, NOW)
     }
 
     fn header() -> String {
@@ -69,8 +76,9 @@ mod tests {
 
     #[test]
     fn a_token_of_ours_passes() {
-        assert_eq!(check_json(&header(), r#"{"sub":"u","iat":1700000000,"exp":1700000300,"aud":["x"]}"#), Ok(()));
+        assert_eq!(check_json(&header(), r#"{"sub":"u","iat":30,"exp":330,"aud":["x"]}"#), Ok(()));
         assert_eq!(check_json(&header(), r#"{"iat":0,"exp":3600}"#), Ok(()));
+        assert_eq!(check_json(&header(), r#"{"iat":90,"exp":3690}"#), Ok(()));
     }
 
     #[test]
@@ -96,6 +104,9 @@ mod tests {
     fn other_payloads_are_refused() {
         for bad in [
             r#"{"iat":0,"exp":3601}"#,
+            // Of another hour than this.
+            r#"{"iat":91,"exp":391}"#,
+            r#"{"iat":1700000000,"exp":1700000300}"#,
             r#"{"iat":5,"exp":5}"#,
             r#"{"iat":5,"exp":4}"#,
             r#"{"iat":-1,"exp":4}"#,
@@ -118,10 +129,10 @@ mod tests {
     fn what_is_no_signing_input_is_refused() {
         let kid = KID.parse().unwrap();
         for bad in ["", ".", "e30", "e30.e30", "e30.e30.e30", "e30=.e30", "a b.c", "\0evidence"] {
-            assert!(check(kid, SigningAlgorithm::Es256, bad).is_err(), "{bad}");
+            assert!(check(kid, SigningAlgorithm::Es256, bad, NOW).is_err(), "{bad}");
         }
         let good = format!("{}.{}", URL_SAFE_NO_PAD.encode(header()), URL_SAFE_NO_PAD.encode(r#"{"iat":0,"exp":300}"#));
-        assert!(check(kid, SigningAlgorithm::Es256, &format!("{good}.")).is_err());
-        assert!(check(kid, SigningAlgorithm::Es256, &format!("{good}\n")).is_err());
+        assert!(check(kid, SigningAlgorithm::Es256, &format!("{good}."), NOW).is_err());
+        assert!(check(kid, SigningAlgorithm::Es256, &format!("{good}\n"), NOW).is_err());
     }
 }

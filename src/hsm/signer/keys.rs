@@ -114,12 +114,14 @@ fn find_or_make(session: &Session, g: &Generate) -> Result<Found, KeyError> {
     };
     let attributes = attributes::describe(session, private)?;
     if let Some(reason) = attributes::unacceptable(&attributes) {
-        if !taken_over {
-            // Made by this very call: nobody can own it yet.
-            session.destroy_object(private)?;
-            session.destroy_object(public)?;
+        let text = format!("{reason}: the token does not keep it as it has to be kept");
+        if taken_over {
+            return unclear(text);
         }
-        return unclear(format!("{reason}: the token does not keep it as it has to be kept"));
+        // Made by this very call: nobody can own it yet. Another would be no better.
+        session.destroy_object(private)?;
+        session.destroy_object(public)?;
+        return Err(KeyError::Failure(Failure::Mechanism(text)));
     }
     let key_type = attributes::read(session, public, AttributeType::KeyType)?;
     if !matches!(key_type, Some(Attribute::KeyType(t)) if t == template::key_type(g.algorithm)) {

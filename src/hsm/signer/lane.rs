@@ -16,7 +16,7 @@ use cryptoki::{
 };
 
 use super::{health::HealthKey, index::KeyIndex, mechanism::Mechanisms};
-use crate::hsm::TokenInfo;
+use crate::{domain::Clock, hsm::TokenInfo};
 
 /// The opened token, as all threads of the process see it.
 pub(super) struct Device {
@@ -28,6 +28,8 @@ pub(super) struct Device {
     /// Set once the health key is known.
     pub(super) health: Mutex<Option<HealthKey>>,
     pub(super) calls: Arc<Calls>,
+    /// What a token's `iat` is held against.
+    pub(super) clock: Arc<dyn Clock>,
     /// Holds the login; used for nothing else.
     pub(super) _anchor: Mutex<Session>,
 }

@@ -39,6 +39,7 @@ pub use probe::{Report, Step, probe};
 
 use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, queue::lock, reader::Work, token::Module, turn::Turn};
 use super::protocol::Reply;
+use crate::domain::Clock;
 
 /// Which token, through which module, and how.
 #[derive(Debug, Clone)]
@@ -96,14 +97,16 @@ pub(super) const EXIT_CONFIGURATION: u8 = 4;
 
 /// Serves requests from `socket` until it is closed, which ends the process. Returns only if the token cannot be opened, after telling the
 /// other end why; the caller exits with [`Error::exit_code`].
-pub fn run(config: &TokenConfig, socket: UnixStream) -> Result<(), Error> {
+///
+/// `clock` is what the tokens that it signs are held against.
+pub fn run(config: &TokenConfig, socket: UnixStream, clock: Arc<dyn Clock>) -> Result<(), Error> {
     process::harden();
     let replies = Replies::new(socket.try_clone()?);
     let sessions = config.sessions.clamp(1, 64);
     let work = Arc::new(Work::new(sessions));
     let (work_too, own) = (work.clone(), replies.clone());
     process::spawn("reader", &replies, move || reader::run(socket, &work_too, &own))?;
-    let device = match open(config, &work) {
+    let device = match open(config, &work, clock) {
         Ok(device) => Arc::new(device),
         Err(error) => {
             replies.send(0, Reply::Stopping { code: error.exit_code(), text: error.to_string() });
@@ -118,7 +121,7 @@ pub fn run(config: &TokenConfig, socket: UnixStream) -> Result<(), Error> {
 }
 
 /// Loads the module, finds the token, logs in and lists the keys.
-fn open(config: &TokenConfig, work: &Work) -> Result<Device, Error> {
+fn open(config: &TokenConfig, work: &Work, clock: Arc<dyn Clock>) -> Result<Device, Error> {
     let turn = Turn::wait(&config.module);
     let module = Module::load(&config.module)?;
     let token = module.find(&config.token)?;
@@ -138,6 +141,7 @@ fn open(config: &TokenConfig, work: &Work) -> Result<Device, Error> {
         mechanisms: Mechanisms::new(config.hashing),
         health: Mutex::new(None),
         calls: work.calls.clone(),
+        clock,
         _anchor: Mutex::new(anchor),
     })
 }

@@ -57,7 +57,8 @@ pub(super) fn run(device: &Arc<Device>, slot: usize, jobs: &Queue<Job>, replies:
 }
 
 fn sign(lane: &mut Lane, request: &Sign, expires: Instant, replies: &Replies) -> Result<Vec<u8>, Failure> {
-    jws::check(request.kid, request.algorithm, &request.signing_input).map_err(|why| Failure::Refused(why.to_owned()))?;
+    let now = lane.device.clock.now();
+    jws::check(request.kid, request.algorithm, &request.signing_input, now).map_err(|why| Failure::Refused(why.to_owned()))?;
     let mut handle = find(lane, request, request.fresh, replies)?;
     let mut tries_left = 1;
     loop {
