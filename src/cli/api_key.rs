@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Failure, Output, Setup,
     output::{facts, table},
+    setup::name,
 };
 use crate::domain::{ApiKey, ApiKeyId, ApiKeyRecord, TenantId};
 
@@ -18,7 +19,7 @@ pub(super) enum Command {
         /// The tenant's id
         tenant: TenantId,
         /// A name for people, unique in the tenant
-        #[arg(long)]
+        #[arg(long, value_parser = name)]
         name: String,
     },
     /// List a tenant's API keys, without their secrets

@@ -3,14 +3,16 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    process::{Command, ExitCode},
+    process::{ExitCode, Stdio},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::{process::Command, time::timeout};
 
 use super::{Failure, Output, Setup};
 use crate::{
-    domain::{KeyState, SigningKey},
+    domain::{KeyState, SigningKey, Tenant},
     hsm::{HEALTH_KEY, Inventory, signer::Step},
     services::Services,
     storage::Store,
@@ -58,7 +60,11 @@ pub(super) fn run(file: Option<&Path>, output: &Output) -> Result<ExitCode, Fail
     let findings = match Setup::load(file) {
         Ok(setup) => check(&setup)?,
         Err(failure) => {
-            vec![Finding::bad("configuration", failure.to_string(), "mend the configuration; hsm-config/ has a sample for each device")]
+            vec![Finding::bad(
+                "configuration",
+                failure.to_string(),
+                "mend it: docs/passkey-hsm.example.toml describes every key, hsm-config/ has an [hsm] section for each device",
+            )]
         }
     };
     let well = findings.iter().all(|f| f.ok);
@@ -69,7 +75,7 @@ pub(super) fn run(file: Option<&Path>, output: &Output) -> Result<ExitCode, Fail
 fn render(finding: &Finding) -> String {
     let mark = if finding.ok { "ok  " } else { "FAIL" };
     let advice = if finding.advice.is_empty() { String::new() } else { format!("\n      -> {}", finding.advice) };
-    format!("{mark}  {:<14} {}{advice}", finding.name, finding.detail)
+    format!("{mark}  {:<14}  {}{advice}", finding.name, finding.detail.replace('\n', "\n      "))
 }
 
 fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
@@ -82,7 +88,7 @@ fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
         findings.extend(hsm);
         if let Some(store) = store {
             store.close().await;
-            findings.extend(check_keys(setup, hsm_well).await?);
+            findings.extend(check_keys(setup, hsm_well).await);
         }
         Ok(findings)
     })
@@ -98,7 +104,7 @@ async fn check_database(setup: &Setup) -> (Option<Store>, Vec<Finding>) {
     let store = match setup.open_store().await {
         Ok(store) => store,
         Err(failure) => {
-            let advice = "check database.url, and that the server runs and lets this user in";
+            let advice = "check database.url, and that the server runs and lets this user in; a damaged file is restored from a backup";
             return (None, vec![Finding::bad("database", failure.to_string(), advice)]);
         }
     };
@@ -117,10 +123,20 @@ async fn check_database(setup: &Setup) -> (Option<Store>, Vec<Finding>) {
     (None, findings)
 }
 
+/// How long the module may take for all steps of the probe. A device that is slow to log in is well below.
+const PROBE_LIMIT: Duration = Duration::from_secs(60);
+
 /// The steps up to a test signature, in a process of their own: a module that crashes takes only that one along.
 fn probe(setup: &Setup) -> Result<Vec<Finding>, Failure> {
     let command = setup.signer_command(&["--probe"]);
-    let done = Command::new(command.program).args(command.args).env_clear().envs(command.env).output()?;
+    let mut probe = Command::new(command.program);
+    probe.args(command.args).env_clear().envs(command.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let done = setup.block_on(async { Ok(timeout(PROBE_LIMIT, probe.kill_on_drop(true).output()).await) })?;
+    let Ok(done) = done else {
+        let advice = "a call into the PKCS#11 module hangs, or the PIN's file never ends: see to the device, its network and its own log";
+        return Ok(vec![Finding::bad("module", format!("no answer within {} s", PROBE_LIMIT.as_secs()), advice)]);
+    };
+    let done = done?;
     if let Ok(findings) = serde_json::from_slice::<Vec<Finding>>(&done.stdout)
         && !findings.is_empty()
     {
@@ -132,52 +148,164 @@ fn probe(setup: &Setup) -> Result<Vec<Finding>, Failure> {
     Ok(vec![Finding::bad("module", format!("{}: {last}", done.status), advice)])
 }
 
-/// What database and token say of each other.
-async fn check_keys(setup: &Setup, hsm_well: bool) -> Result<Vec<Finding>, Failure> {
-    let services = if hsm_well { setup.services().await? } else { setup.services_without_signer().await? };
-    let mut findings = Vec::new();
-    for (tenant, key) in services.tenants.incomplete().await? {
-        let detail = format!("the making of tenant {} ({}) was cut short; its key would be {}", tenant.id, tenant.display_name, key.id);
-        findings.push(Finding::bad("tenants", detail, format!("finish it: passkey-hsm tenant create --resume {}", tenant.id)));
-    }
+/// What database and token say of each other. What cannot be found out is a finding too: the others are worth reading all the more.
+async fn check_keys(setup: &Setup, hsm_well: bool) -> Vec<Finding> {
+    let services = if hsm_well { setup.services().await } else { setup.services_without_signer().await };
+    let services = match services {
+        Ok(services) => services,
+        Err(failure) => return vec![unreadable(&failure)],
+    };
+    let mut findings = incomplete(&services).await.unwrap_or_else(|failure| vec![unreadable(&failure)]);
     if hsm_well {
-        findings.extend(compare(&services).await?);
-        services.context.signer.shutdown().await;
+        findings.extend(compare(&services).await);
     }
+    services.context.signer.shutdown().await;
     services.context.store.close().await;
-    Ok(findings)
+    findings
 }
 
-async fn compare(services: &Services) -> Result<Vec<Finding>, Failure> {
+fn unreadable(failure: &Failure) -> Finding {
+    let advice = "see to the database and its log; one that is damaged is restored from a backup";
+    Finding::bad("tenants", failure.to_string(), advice)
+}
+
+/// Tenants whose making was cut short.
+async fn incomplete(services: &Services) -> Result<Vec<Finding>, Failure> {
+    let left = services.tenants.incomplete().await?;
+    let finding = |(tenant, key): (Tenant, SigningKey)| {
+        let detail = format!("the making of tenant {} ({}) was cut short; its key would be {}", tenant.id, tenant.display_name, key.id);
+        Finding::bad("tenants", detail, format!("finish it: passkey-hsm tenant create --resume {}", tenant.id))
+    };
+    Ok(left.into_iter().map(finding).collect())
+}
+
+async fn compare(services: &Services) -> Vec<Finding> {
     let signer = &services.context.signer;
-    signer.wait_ready(std::time::Duration::from_secs(30)).await?;
-    let keys = services.context.store.signing_keys().await?;
-    Ok(differences(&keys, &signer.inventory().await?))
+    let inventory = async {
+        signer.wait_ready(Duration::from_secs(30)).await?;
+        signer.inventory().await
+    };
+    let inventory = match inventory.await {
+        Ok(inventory) => inventory,
+        Err(error) => {
+            let advice = "see the log of the signer process above; then run doctor again";
+            return vec![Finding::bad("keys", format!("the token's keys cannot be listed: {error}"), advice)];
+        }
+    };
+    match services.context.store.signing_keys().await {
+        Ok(keys) => differences(&keys, &inventory),
+        Err(error) => vec![unreadable(&error.into())],
+    }
 }
 
 /// Keys that the database has and the token lacks, and the other way round.
 fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
     let on_token: BTreeMap<&[u8], u32> = inventory.keys.iter().map(|k| (k.cka_id.as_slice(), k.private_keys)).collect();
-    let expected = |k: &&SigningKey| k.private_destroyed_at.is_none() && k.state != KeyState::Pending;
-    let here = |k: &&SigningKey| k.token_serial.as_deref() == Some(inventory.token.serial.as_str());
+    let expected = |k: &&SigningKey| k.private_destroyed_at.is_none() && !matches!(k.state, KeyState::Pending | KeyState::Destroyed);
     let mut findings = Vec::new();
-    for key in keys.iter().filter(expected).filter(here) {
+    // Whatever serial number a key's row has: a token that was restored on another device has its keys and another number.
+    for key in keys.iter().filter(expected) {
         let id = key.cka_id.as_deref().unwrap_or_default();
         if on_token.get(id).copied().unwrap_or(0) == 0 {
-            let detail = format!("the token lacks key {} of tenant {} ({})", key.id, key.tenant_id, key.state);
-            let advice = "nothing is made anew by itself: restore the token, or give the tenant a new key";
+            let made_on = key.token_serial.as_deref().filter(|serial| *serial != inventory.token.serial);
+            let made_on = made_on.map(|serial| format!(", made on the token with serial {serial}")).unwrap_or_default();
+            let detail = format!("the token lacks key {} of tenant {} ({}{made_on})", key.id, key.tenant_id, key.state);
+            let advice = "nothing is made anew by itself: configure or restore the token that has it, or give the tenant a new key";
             findings.push(Finding::bad("keys", detail, advice));
         }
     }
-    let mut unowned = 0;
-    for key in &inventory.keys {
-        let owned = keys.iter().any(|k| k.cka_id.as_deref() == Some(&key.cka_id) || k.id.as_bytes().as_slice() == key.cka_id);
-        unowned += usize::from(!owned && key.cka_id != HEALTH_KEY.as_bytes());
-    }
     if findings.is_empty() {
-        let others = if unowned == 0 { String::new() } else { format!("; {unowned} on the token belong to nobody here") };
-        let active = keys.iter().filter(|k| k.state == KeyState::Active).count();
-        findings.push(Finding::good("keys", format!("{active} active, all on the token{others}")));
+        let active = match keys.iter().filter(|k| k.state == KeyState::Active).count() {
+            0 => "none yet".to_owned(),
+            n => format!("{n} active, all on the token"),
+        };
+        let others = match inventory.keys.iter().filter(|k| is_unowned(&k.cka_id, keys)).count() {
+            0 => String::new(),
+            n => format!("; {n} on the token belong to nobody here"),
+        };
+        findings.push(Finding::good("keys", format!("{active}{others}")));
     }
     findings
+}
+
+/// Whether no row owns the key of that `CKA_ID`.
+fn is_unowned(cka_id: &[u8], keys: &[SigningKey]) -> bool {
+    let owns = |k: &SigningKey| k.cka_id.as_deref() == Some(cka_id) || k.id.as_bytes().as_slice() == cka_id;
+    cka_id != HEALTH_KEY.as_bytes() && !keys.iter().any(owns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{KeyId, SigningAlgorithm, SystemRng, TenantId, Timestamp},
+        hsm::{InventoryKey, TokenInfo},
+    };
+
+    fn key(state: KeyState, serial: &str) -> SigningKey {
+        let id = KeyId::random(&SystemRng);
+        SigningKey {
+            id,
+            tenant_id: TenantId::random(&SystemRng),
+            algorithm: SigningAlgorithm::Es256,
+            rsa_bits: None,
+            state,
+            public_key: None,
+            cka_id: (state != KeyState::Pending).then(|| id.as_bytes().to_vec()),
+            token_serial: (state != KeyState::Pending).then(|| serial.to_owned()),
+            evidence: None,
+            created_at: Timestamp::from_millis(0),
+            published_at: None,
+            activated_at: None,
+            deactivated_at: None,
+            private_destroyed_at: None,
+        }
+    }
+
+    /// A token of serial `here` with these keys and the health key.
+    fn token<'a>(keys: impl IntoIterator<Item = &'a SigningKey>) -> Inventory {
+        let on_token = |id: &[u8]| InventoryKey {
+            cka_id: id.to_vec(),
+            label: String::new(),
+            key_type: "EC".to_owned(),
+            private_keys: 1,
+            public_keys: 1,
+        };
+        let keys = keys.into_iter().map(|k| on_token(k.id.as_bytes())).chain([on_token(HEALTH_KEY.as_bytes())]).collect();
+        let [label, manufacturer, model, firmware, module, module_sha256, library] = Default::default();
+        let serial = "here".to_owned();
+        Inventory { token: TokenInfo { label, serial, manufacturer, model, firmware, module, module_sha256, library }, keys }
+    }
+
+    fn details(keys: &[SigningKey], inventory: &Inventory) -> Vec<(bool, String)> {
+        differences(keys, inventory).into_iter().map(|f| (f.ok, f.detail)).collect()
+    }
+
+    #[test]
+    fn all_is_well_where_each_key_has_its_pair() {
+        assert_eq!(details(&[], &token([])), [(true, "none yet".to_owned())]);
+        let keys = [key(KeyState::Active, "here"), key(KeyState::Pending, ""), key(KeyState::Destroyed, "here")];
+        assert_eq!(details(&keys, &token(&keys[..1])), [(true, "1 active, all on the token".to_owned())]);
+        assert_eq!(details(&[], &token(&keys[..1])), [(true, "none yet; 1 on the token belong to nobody here".to_owned())]);
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_named() {
+        let keys = [key(KeyState::Active, "here"), key(KeyState::Retiring, "here")];
+        let found = details(&keys, &token(&keys[..1]));
+        assert!(matches!(found.as_slice(), [(false, text)] if text.contains(&format!("lacks key {}", keys[1].id))), "{found:?}");
+    }
+
+    #[test]
+    fn a_token_made_anew_has_lost_its_keys() {
+        let keys = [key(KeyState::Active, "before")];
+        let found = details(&keys, &token([]));
+        assert!(matches!(found.as_slice(), [(false, text)] if text.contains("made on the token with serial before")), "{found:?}");
+    }
+
+    #[test]
+    fn one_line_a_check_however_many_faults_it_found() {
+        let finding = Finding::bad("configuration", "first\nsecond", "mend it");
+        assert_eq!(render(&finding), "FAIL  configuration   first\n      second\n      -> mend it");
+    }
 }

@@ -12,7 +12,7 @@ mod signer;
 mod tenant;
 mod tenant_file;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -29,10 +29,10 @@ use self::{failure::Failure, output::Output, setup::Setup};
 )]
 struct Cli {
     /// The configuration file; by default the one that PASSKEY_HSM_CONFIG names, or passkey-hsm.toml where there is one
-    #[arg(long, short, global = true, value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
     /// Print JSON instead of tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -70,6 +70,10 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // Help and version come this way too; clap knows which stream and which code each takes.
             let _ = error.print();
+            // The arguments were not understood, so whether one of them asks for JSON is read off them as they are.
+            if error.use_stderr() && env::args_os().any(|arg| arg == "--json") {
+                Output::new(true).refusal(&error.to_string());
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -88,7 +92,10 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
     let config = config.as_deref();
     match command {
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "passkey-hsm", &mut io::stdout());
+            // By way of memory: written straight to a pipe that was closed it panics.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "passkey-hsm", &mut script);
+            output::line(String::from_utf8_lossy(&script).trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Signer(args) => signer::run(config, &args),

@@ -28,11 +28,16 @@ impl Output {
         line(&text)
     }
 
+    /// Prints why the command was not carried out, where JSON was asked for.
+    pub(super) fn refusal(&self, text: &str) {
+        if self.json {
+            let _ = line(&serde_json::json!({ "error": text.trim_end() }).to_string());
+        }
+    }
+
     /// Prints why the command failed to standard error; as JSON on standard output too where that was asked for.
     pub(super) fn failure(&self, failure: &Failure) {
-        if self.json {
-            let _ = line(&serde_json::json!({ "error": failure.to_string() }).to_string());
-        }
+        self.refusal(&failure.to_string());
         let _ = writeln!(io::stderr(), "passkey-hsm: {failure}");
     }
 }
@@ -52,6 +57,9 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<
     for row in rows {
         table.add_row(row);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.trim_fmt()
 }
 
@@ -60,4 +68,16 @@ pub(super) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines = facts.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name:width$}  {value}"));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_facts_are_aligned_and_have_no_margin() {
+        let rows = [["1", "one"], ["22", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(["id", "name"], rows), "ID  NAME\n1   one\n22");
+        assert_eq!(facts(&[("a", "1".to_owned()), ("none", String::new()), ("long", "2".to_owned())]), "a     1\nlong  2");
+    }
 }

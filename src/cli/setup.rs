@@ -108,6 +108,14 @@ impl Setup {
     }
 }
 
+/// A name for people: not empty, one line, and no longer than a line.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
+        return Err("a name has 1 to 200 characters, and no control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// The `[hsm]` section as the HSM engine takes it.
 pub(super) fn token_config(hsm: &config::Hsm, manage_keys: bool) -> Result<TokenConfig, Failure> {
     let token = match &hsm.token {

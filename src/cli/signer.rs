@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::{Failure, doctor::Finding, output, setup::token_config};
 use crate::{config::SignerConfig, hsm::signer, telemetry};
 
@@ -20,10 +22,24 @@ pub(super) struct Args {
     probe: bool,
 }
 
+/// From now on a signal that asks for an end is not heard: the socket's end is what ends this process. A service manager asks every process
+/// of a service at once, while the server has requests to finish yet; Ctrl-C at a terminal reaches `doctor` and its probe alike, and a login
+/// that is cut short can cost the token.
+fn ignore_signals() -> io::Result<()> {
+    // A handler that was registered stays; the runtime is not needed afterwards.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        drop(signal(kind)?);
+    }
+    Ok(())
+}
+
 /// Serves the socket on standard input until it is closed.
 pub(super) fn run(file: Option<&Path>, args: &Args) -> Result<ExitCode, Failure> {
     let config = SignerConfig::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
     telemetry::init_logs(&config.log).map_err(|e| Failure::usage(e.to_string()))?;
+    ignore_signals()?;
     let token = token_config(&config.hsm, !args.sign_only)?;
     if args.probe {
         let findings: Vec<Finding> = signer::probe(&token).steps.into_iter().map(Finding::from).collect();

@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::{Failure, setup::name};
 use crate::domain::{Tenant, TenantConfig, TenantSettings};
 
 /// What a file may say. `settings` left out are left alone.
@@ -57,7 +57,13 @@ impl TenantFile {
             toml::from_str(text).map_err(|e| e.to_string())?
         };
         refuse_unknown(&value, "")?;
-        serde_json::from_value(value).map_err(|e| e.to_string())
+        // Serde reads a list as a structure too, and an empty one as all defaults.
+        if value.get("settings").is_some_and(|settings| !settings.is_object()) {
+            return Err("settings must be a table".to_owned());
+        }
+        let file: Self = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        file.display_name.as_deref().map(name).transpose().map_err(|e| format!("display_name: {e}"))?;
+        Ok(file)
     }
 
     /// The file that describes `tenant` as it is.
@@ -116,6 +122,13 @@ mod tests {
     fn a_member_that_is_not_there_is_named_with_the_nearest_one() {
         let fault = TenantFile::parse(&TOML.replace("attestation_preference", "attestation_preferences")).unwrap_err();
         assert_eq!(fault, "there is no member webauthn.attestation_preferences; did you mean attestation_preference?");
+        for (key, value) in [("rsa_bits", "1024"), ("rsa_bits", "16384"), ("issuer", "\"\"")] {
+            let fault = TenantFile::parse(&format!("{TOML}\n{key} = {value}")).unwrap_err();
+            assert!(fault.contains(key), "{fault}");
+        }
+        assert!(TenantFile::parse(&format!("display_name = \" \"\n{TOML}")).unwrap_err().contains("display_name"));
+        let list = TOML.replace("[settings]", "").replace("algorithm = \"PS256\"", "");
+        assert!(TenantFile::parse(&format!("settings = []\n{list}")).unwrap_err().contains("settings"));
         assert!(TenantFile::parse(&TOML.replace("algorithm", "algoritm")).unwrap_err().contains("unknown field"));
     }
 }

@@ -18,14 +18,14 @@ use super::{
 };
 use crate::domain::{KeyEvidence, KeyId, SigningAlgorithm, Timestamp};
 
-/// The HSM. Clones share everything; when the last is dropped the signer processes are killed.
+/// The HSM. Clones share everything; when the last is dropped the signer processes end.
 #[derive(Debug, Clone)]
 pub struct Signer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    /// One task a process; aborted, and the processes killed, when this is dropped.
+    /// One task a process; aborted, and the processes left without their sockets, when this is dropped.
     supervisors: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -79,9 +79,10 @@ pub struct GeneratedKey {
 }
 
 impl Signer {
-    /// Starts the signer processes, on the current tokio runtime. Returns at once: see [`Signer::wait_ready`].
+    /// Starts the signer processes, on the current tokio runtime; none where `options` asks for none: whoever needs no HSM must not spend a
+    /// try of its PIN. Returns at once: see [`Signer::wait_ready`].
     pub fn start(options: SignerOptions) -> Self {
-        let processes = options.processes.clamp(1, 64);
+        let processes = options.processes.min(64);
         let shared = Arc::new(Shared::new(options, processes));
         let mut supervisors = JoinSet::new();
         for place in 0..processes {

@@ -47,7 +47,8 @@ pub(super) struct Ending {
     pub(super) reason: &'static str,
 }
 
-/// A running process. Killed when dropped.
+/// A running process. Loses its socket when this is dropped, and then ends by itself: SoftHSM rewrites the token's file when somebody logs
+/// in, and a process that is killed at that moment leaves an empty one, with which all keys are lost.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
@@ -69,7 +70,6 @@ impl Process {
             .stderr(Stdio::inherit())
             // A Ctrl-C at the terminal is for the server, which then finishes what is under way.
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()?;
         Ok(Self { child, connection: Connection::open(ours)?, ping: None })
     }
@@ -194,6 +194,12 @@ impl Process {
             let _ = self.child.start_kill();
             let _ = self.child.wait().await;
         }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.connection.close();
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
 async fn run_one(shared: &Shared, place: usize) -> Option<Ending> {
     let started = tokio::select! {
         started = start_one(shared, place) => started,
-        () = shared.stopping() => return None, // the process that was being started is killed with its future
+        () = shared.stopping() => return None, // the process that was being started loses its socket with its future
     };
     let mut process = match started {
         Ok(process) => process,

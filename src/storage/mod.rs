@@ -15,6 +15,8 @@ mod ceremonies;
 mod conn;
 mod counters;
 mod credentials;
+#[cfg(feature = "sqlite")]
+mod data_file;
 mod error;
 mod migrations;
 #[cfg(feature = "postgres")]
@@ -29,7 +31,7 @@ mod users;
 #[cfg(feature = "sqlite")]
 mod writer;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use conn::{Pooled, Work};
 pub use counters::Stats;
@@ -53,6 +55,9 @@ impl fmt::Display for Engine {
         })
     }
 }
+
+/// How long closing may take: a little longer than the longest statement.
+const CLOSE_LIMIT: Duration = Duration::from_secs(12);
 
 /// The database. Cheap to clone; all clones share its connections.
 #[derive(Clone)]
@@ -114,13 +119,19 @@ impl Store {
         if row.one == 1 { Ok(()) } else { Err(Error::Corrupt("SELECT 1".to_owned())) }
     }
 
-    /// Finishes the writes that were begun and closes every connection. The store is of no use afterwards.
+    /// Finishes the writes that were begun and closes every connection; leaves them after a while, because a database that does not answer
+    /// does not say goodbye either. The store is of no use afterwards.
     pub async fn close(&self) {
-        match &self.0 {
-            #[cfg(feature = "sqlite")]
-            Backend::Sqlite(db) => db.close().await,
-            #[cfg(feature = "postgres")]
-            Backend::Postgres(db) => db.pool.close().await,
+        let closed = async {
+            match &self.0 {
+                #[cfg(feature = "sqlite")]
+                Backend::Sqlite(db) => db.close().await,
+                #[cfg(feature = "postgres")]
+                Backend::Postgres(db) => db.pool.close().await,
+            }
+        };
+        if tokio::time::timeout(CLOSE_LIMIT, closed).await.is_err() {
+            tracing::warn!("the database did not let its connections be closed in time");
         }
     }
 

@@ -5,12 +5,13 @@
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::Path, str::FromStr, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use sqlx::{
     ConnectOptions, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Error, counters::Counters, writer::Writer};
+use super::{Error, counters::Counters, data_file::DataFile, writer::Writer};
 
 /// How long to wait for another process, such as the command line beside a server, that writes to the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,10 +39,13 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // Once it is open, a file that is missing was taken away: an empty one in its place would help nobody.
+            .create_if_missing(false)
             .busy_timeout(BUSY_TIMEOUT)
             .optimize_on_close(true, None);
         let counters = Arc::new(Counters::default());
-        let writer = Writer::start(options.connect().await?, options.clone(), Arc::clone(&counters));
+        let file = Arc::new(DataFile::new(options.get_filename().to_path_buf()));
+        let writer = Writer::start(options.clone(), Arc::clone(&file), Arc::clone(&counters)).await?;
         // No journal_mode: it is a property of the file, and setting it writes.
         let readers = SqliteConnectOptions::new()
             .filename(options.get_filename())
@@ -53,8 +57,12 @@ impl Sqlite {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
-            // A file does not hang up.
-            .test_before_acquire(false);
+            // A file does not hang up. But it can be taken away.
+            .test_before_acquire(false)
+            .before_acquire(move |_, meta| {
+                let has_the_file = file.is_of(meta.age);
+                async move { Ok(has_the_file) }.boxed()
+            });
         Ok(Self { writer, readers: pool.connect_lazy_with(readers), counters, options })
     }
 

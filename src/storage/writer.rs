@@ -17,6 +17,7 @@ use super::{
     Error,
     conn::{Conn, Done, Work, bounded_commit},
     counters::Counters,
+    data_file::{DataFile, Identity},
     error::Fault,
 };
 use crate::failpoint;
@@ -40,11 +41,14 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the writer on the current runtime. It owns `conn`, and opens another one with `options` after a failure.
-    pub(super) fn start(conn: SqliteConnection, options: SqliteConnectOptions, counters: Arc<Counters>) -> Self {
+    /// Starts the writer on the current runtime. It opens another connection with `options` after a failure, or when another file took the
+    /// place of the one that it has.
+    pub(super) async fn start(options: SqliteConnectOptions, file: Arc<DataFile>, counters: Arc<Counters>) -> Result<Self, Error> {
         let (queue, messages) = mpsc::channel(QUEUE);
-        tokio::spawn(Task { conn: Some(conn), options, counters, messages, closing: None }.run());
-        Self { queue }
+        let mut task = Task { conn: None, options, file, counters, messages, closing: None };
+        task.conn = Some(task.connection().await?);
+        tokio::spawn(task.run());
+        Ok(Self { queue })
     }
 
     /// Runs a unit of work in some group, and answers when that is committed or has failed.
@@ -116,9 +120,13 @@ impl<D: Send + Sync, T: Send> Unit for Pending<D, T> {
     }
 }
 
+/// A connection, and the file that it has.
+type Open = (SqliteConnection, Option<Identity>);
+
 struct Task {
-    conn: Option<SqliteConnection>,
+    conn: Option<Open>,
     options: SqliteConnectOptions,
+    file: Arc<DataFile>,
     counters: Arc<Counters>,
     messages: mpsc::Receiver<Message>,
     /// Who asked for the end, once somebody did. What was handed over before is still written.
@@ -132,7 +140,7 @@ impl Task {
                 self.write_group(first).await;
             }
         }
-        if let Some(conn) = self.conn.take()
+        if let Some((conn, _)) = self.conn.take()
             && let Err(error) = conn.close().await
         {
             tracing::warn!(%error, "the database's writer did not close well");
@@ -183,15 +191,18 @@ impl Task {
         }
     }
 
-    async fn connection(&mut self) -> Result<SqliteConnection, Error> {
+    async fn connection(&mut self) -> Result<Open, Error> {
         match self.conn.take() {
-            Some(conn) => Ok(conn),
-            None => Ok(self.options.connect().await?),
+            Some((conn, file)) if self.file.still(file).is_ok() => Ok((conn, file)),
+            _ => {
+                let file = self.file.now();
+                Ok((self.options.connect().await?, file))
+            }
         }
     }
 
     /// One transaction: the units in `group`, then those that wait, which are added to it.
-    async fn transaction(&mut self, conn: &mut SqliteConnection, group: &mut Vec<Box<dyn Unit>>) -> Result<(), Error> {
+    async fn transaction(&mut self, (conn, file): &mut Open, group: &mut Vec<Box<dyn Unit>>) -> Result<(), Error> {
         let mut tx = match conn.begin_with("BEGIN IMMEDIATE").await {
             Ok(tx) => tx,
             Err(error) => {
@@ -223,6 +234,7 @@ impl Task {
         for name in &kept {
             failpoint::hit_in("storage.before_commit", name);
         }
+        self.file.still(*file)?;
         bounded_commit(tx.commit()).await?;
         for name in &kept {
             failpoint::hit_in("storage.after_commit", name);

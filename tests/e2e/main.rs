@@ -6,8 +6,10 @@ mod support;
 
 mod abuse;
 mod browser;
+mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod doctor;
 mod hostile;
 mod http;
 mod instruments;

@@ -1,4 +1,4 @@
-//! A module that forwards to SoftHSM2 and hangs in one `C_Sign` when a file appears. Built from a page of C: no Rust crate may stand
+//! A module that forwards to SoftHSM2, hangs in one `C_Sign` when a file appears, and takes its time for one `C_Login` when another does. Built from a page of C: no Rust crate may stand
 //! between, and the build needs a C compiler anyway.
 
 use std::{fs, path::Path, process::Command};
@@ -12,20 +12,36 @@ use super::{
 
 const SOURCE: &str = r#"
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 typedef unsigned long ulong;
 typedef ulong (*sign_fn)(ulong, void *, ulong, void *, ulong *);
-/* CK_FUNCTION_LIST 2.40: a version (padded to 8 bytes) and 68 functions. C_Sign is the 43rd. */
+typedef ulong (*login_fn)(ulong, ulong, void *, ulong);
+/* CK_FUNCTION_LIST 2.40: a version (padded to 8 bytes) and 68 functions. C_Login is the 19th, C_Sign the 43rd. */
 struct list { void *version; void *functions[68]; };
-enum { C_GETFUNCTIONLIST = 3, C_SIGN = 43 };
+enum { C_LOGIN = 19, C_SIGN = 43 };
 static struct list ours;
 static sign_fn real_sign;
+static login_fn real_login;
 static ulong hanging_sign(ulong session, void *data, ulong length, void *signature, ulong *signature_length) {
     const char *file = getenv("HANG_FILE");
     if (signature && file && unlink(file) == 0) sleep(600);
     return real_sign(session, data, length, signature, signature_length);
+}
+/* FILE.login says to be slow, FILE.begun that a login has begun, FILE.done that it was not cut short. */
+static ulong slow_login(ulong session, ulong user, void *pin, ulong length) {
+    char slow[4096], begun[4096], done[4096];
+    const char *file = getenv("HANG_FILE");
+    snprintf(slow, sizeof slow, "%s.login", file);
+    snprintf(begun, sizeof begun, "%s.begun", file);
+    snprintf(done, sizeof done, "%s.done", file);
+    int is_slow = rename(slow, begun) == 0;
+    if (is_slow) usleep(500000);
+    ulong rv = real_login(session, user, pin, length);
+    if (is_slow) rename(begun, done);
+    return rv;
 }
 ulong C_GetFunctionList(struct list **out) {
     void *module = dlopen(getenv("REAL_MODULE"), RTLD_NOW);
@@ -36,12 +52,15 @@ ulong C_GetFunctionList(struct list **out) {
     memcpy(&ours, theirs, sizeof ours);
     real_sign = (sign_fn)ours.functions[C_SIGN - 1];
     ours.functions[C_SIGN - 1] = (void *)hanging_sign;
+    real_login = (login_fn)ours.functions[C_LOGIN - 1];
+    ours.functions[C_LOGIN - 1] = (void *)slow_login;
     *out = &ours;
     return 0;
 }
 "#;
 
-/// Signer processes behind the interposer, which hangs once for each time that `hang` is made.
+/// Signer processes behind the interposer, which hangs once for each time that `hang` is made, and logs in
+/// slowly once for each time that `hang.login` is.
 pub(crate) fn command(hsm: &SoftHsm, hang: &Path) -> SignerCommand {
     let (source, library) = (hsm.path().join("hang.c"), hsm.path().join("hang.so"));
     fs::write(&source, SOURCE).unwrap();

@@ -12,10 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use passkey_hsm::hsm::{Error, PinSource, ProcessState, Signer, SignerOptions, TokenAddress, TokenConfig, signer};
+use passkey_hsm::hsm::{Error, PinSource, ProcessState, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig, signer};
+use rustix::process::Signal;
 
 use super::{
     deployment::{START, command, options, until},
+    faults::send_signal,
+    interposer,
     softhsm::{SoftHsm, module},
 };
 
@@ -71,10 +74,13 @@ async fn a_pin_that_went_wrong_later_is_tried_once_and_the_other_process_serves_
 /// A signer process without anybody to watch it, and the other end of its socket.
 fn alone(hsm: &SoftHsm, token: &str) -> (std::process::Child, UnixStream) {
     let config = hsm.config("alone.toml", token, "");
-    let command = command(hsm, &config);
+    spawn(&command(hsm, &config))
+}
+
+fn spawn(command: &SignerCommand) -> (std::process::Child, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut child = std::process::Command::new(&command.program);
-    child.args(&command.args).env_clear().envs(command.env).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+    child.args(&command.args).env_clear().envs(command.env.iter().cloned()).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
     (child.spawn().unwrap(), ours)
 }
 
@@ -103,6 +109,70 @@ fn a_signer_process_ends_with_its_socket() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// SoftHSM empties the token's file and writes it anew at each login: whatever makes a process go must wait for that moment to pass.
+#[test]
+fn a_login_is_never_cut_short() {
+    let hsm = SoftHsm::new();
+    let hang = hsm.path().join("hang");
+    let command = interposer::command(&hsm, &hang);
+    let (slow, begun, done) = (hang.with_extension("login"), hang.with_extension("begun"), hang.with_extension("done"));
+    for signals in [[].as_slice(), &[Signal::TERM, Signal::INT, Signal::HUP]] {
+        std::fs::write(&slow, "").unwrap();
+        let (mut child, socket) = spawn(&command);
+        let started = Instant::now();
+        while !begun.exists() {
+            assert!(started.elapsed() < START, "it does not log in");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for signal in signals {
+            send_signal(child.id(), *signal);
+        }
+        drop(socket);
+        child.wait().unwrap();
+        assert!(done.exists(), "it ended in the middle of its login");
+        std::fs::remove_file(&done).unwrap();
+    }
+}
+
+/// Nor by a server that ends while its signer processes start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_lets_a_login_finish() {
+    let hsm = SoftHsm::new();
+    let hang = hsm.path().join("hang");
+    let mut options = options(&hsm);
+    options.command = interposer::command(&hsm, &hang);
+    options.processes = 1;
+    for orderly in [true, false] {
+        std::fs::write(hang.with_extension("login"), "").unwrap();
+        let signer = Signer::start(options.clone());
+        let started = Instant::now();
+        while !hang.with_extension("begun").exists() {
+            assert!(started.elapsed() < START, "it does not log in");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if orderly {
+            signer.shutdown().await;
+        }
+        drop(signer);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(hang.with_extension("done").exists(), "it ended in the middle of its login");
+        std::fs::remove_file(hang.with_extension("done")).unwrap();
+    }
+}
+
+/// A command that needs no HSM must not spend tries of its PIN.
+#[tokio::test]
+async fn none_is_started_when_none_is_asked_for() {
+    let hsm = SoftHsm::new();
+    let (mut options, log) = counted(&hsm, options(&hsm));
+    options.processes = 0;
+    let signer = Signer::start(options);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(starts(&log), 0);
+    assert_eq!(signer.reserve().unwrap_err(), Error::Unavailable);
+    signer.shutdown().await;
 }
 
 #[test]

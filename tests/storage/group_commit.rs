@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures::future::{BoxFuture, join_all};
-use passkey_hsm::storage::{Error, RegistrationCommit, Store};
+use passkey_hsm::{
+    domain::AuditEvent,
+    storage::{Error, RegistrationCommit, Store},
+};
 use sqlx::Connection;
 
 use crate::bench::{Bench, api_key, credential, event, tenant};
@@ -127,6 +130,40 @@ async fn another_process_that_writes_is_waited_for_but_not_for_ever() {
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     b.store.append_audit(&event(tenant)).await.unwrap();
     assert_eq!(b.count("audit_events").await, 2);
+}
+
+/// Nothing may be answered for that lies in a file which nobody will find; and a file that is put back, or a backup in its place, is used
+/// without a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_removed_or_replaced_is_noticed() {
+    let b = Bench::sqlite().await;
+    let at = |name: &str| b.dir.path().join(name);
+    let files = ["test.db", "test.db-wal", "test.db-shm"];
+    b.store.append_audit(&event(tenant().id)).await.unwrap();
+    for file in files {
+        std::fs::rename(at(file), at(&format!("away-{file}"))).unwrap();
+    }
+    assert!(matches!(b.store.ping().await, Err(Error::Unavailable(_))));
+    assert!(matches!(b.store.append_audit(&event(tenant().id)).await, Err(Error::Unavailable(_))));
+    assert!(!at("test.db").exists(), "an empty file helps nobody");
+    for file in files {
+        std::fs::rename(at(&format!("away-{file}")), at(file)).unwrap();
+    }
+    b.store.append_audit(&event(tenant().id)).await.unwrap();
+    b.store.ping().await.unwrap();
+    assert_eq!(b.count("audit_events").await, 2);
+
+    let mut other = sqlx::SqliteConnection::connect(&b.url).await.unwrap();
+    sqlx::query("VACUUM INTO $1").bind(at("backup.db").to_str()).execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    for file in files {
+        let _ = std::fs::remove_file(at(file));
+    }
+    std::fs::rename(at("backup.db"), at("test.db")).unwrap();
+    let (tenant, event) = (tenant().id, event(tenant().id));
+    b.store.append_audit(&AuditEvent { tenant_id: tenant, ..event.clone() }).await.unwrap();
+    assert_eq!(b.count("audit_events").await, 3);
+    assert!(b.store.audit_event(tenant, event.id).await.unwrap().is_some(), "the readers have the new file too");
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use passkey_hsm::{
@@ -40,6 +41,8 @@ struct Wire {
     due: Mutex<Option<Cut>>,
     /// How often the store has spoken, but for the driver's ping (a bare Sync) when it puts a connection back, for which nobody waits.
     requests: AtomicUsize,
+    /// Whether what the store says on the connections that are open is heard by nobody, and not answered either.
+    frozen: AtomicBool,
 }
 
 struct Proxied {
@@ -95,6 +98,9 @@ async fn relay(mut client: UnixStream, mut server: UnixStream, wire: Arc<Wire>) 
         tokio::select! {
             read = client.read(&mut from_client) => {
                 let Ok(1..) = read else { return };
+                if wire.frozen.load(Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
                 let bytes = &from_client[..read.unwrap()];
                 let holds = |word: &[u8]| bytes.windows(word.len()).any(|w| w == word);
                 let cut = wire.due.lock().unwrap().take_if(|cut| match cut { Cut::Before(word) | Cut::After(word) => holds(word) });
@@ -130,6 +136,29 @@ async fn a_commit_whose_reply_is_lost_is_unknown_and_can_be_read_again() {
     assert!(p.was_cut());
     assert!(p.store.audit_event(tenant, e.id).await.unwrap().is_some(), "it was committed");
     assert!(p.store.credential(tenant, &n.id).await.unwrap().is_some());
+}
+
+/// A server that was stopped, or a network that swallows packets: nobody waits for ever, the next caller gets another connection, and the
+/// end of the program does not wait either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_falls_silent_is_given_up() {
+    let p = Proxied::new().await;
+    p.store.ping().await.unwrap();
+    p.wire.frozen.store(true, Ordering::SeqCst);
+    let silent = p.store.ping().await;
+    assert!(matches!(silent, Err(Error::Unavailable(_))), "{silent:?}");
+    p.wire.frozen.store(false, Ordering::SeqCst);
+    let begun = Instant::now();
+    while p.store.ping().await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "its place in the pool is lost");
+    }
+    p.wire.frozen.store(true, Ordering::SeqCst);
+    let (store, begun) = (p.store.clone(), Instant::now());
+    let asking = tokio::spawn(async move { store.ping().await });
+    tokio::task::yield_now().await;
+    p.store.close().await;
+    assert!(begun.elapsed() < Duration::from_secs(14), "{:?}", begun.elapsed());
+    assert!(asking.await.unwrap().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,7 +37,7 @@ pub use mechanism::Hashing;
 pub use pin::{PinError, PinSource};
 pub use probe::{Report, Step, probe};
 
-use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, reader::Work, token::Module, turn::Turn};
+use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, queue::lock, reader::Work, token::Module, turn::Turn};
 use super::protocol::Reply;
 
 /// Which token, through which module, and how.
@@ -126,8 +126,9 @@ fn open(config: &TokenConfig, work: &Work) -> Result<Device, Error> {
         let text = "a signer process has no terminal to ask for the PIN at: configure pin_file, pin_credential or pin_env";
         return Err(Error::Configuration(text.to_owned()));
     }
+    let uncut = lock(&work.login);
     let anchor = token.login(&config.pin)?;
-    drop(turn);
+    drop((uncut, turn));
     let index = KeyIndex::list(&anchor).map_err(|e| Error::Module(format!("cannot list the keys: {}", fault::name(&e))))?;
     Ok(Device {
         pkcs11: module.pkcs11.clone(),

@@ -3,7 +3,8 @@
 use std::{
     io::BufReader,
     os::unix::net::UnixStream,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,9 @@ const MAX_QUEUED: usize = 4096;
 
 /// What waits to be done, and how it goes.
 pub(super) struct Work {
+    /// Held while the module logs in, which must not be cut short: SoftHSM rewrites the token's file then, and a process that dies at that
+    /// moment leaves an empty one, with which all keys are lost.
+    pub(super) login: Mutex<()>,
     pub(super) jobs: Queue<Job>,
     pub(super) chores: Queue<Management>,
     pub(super) calls: Arc<Calls>,
@@ -28,9 +32,13 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(workers: usize) -> Self {
-        Self { jobs: Queue::new(MAX_QUEUED), chores: Queue::new(MAX_QUEUED), calls: Arc::new(Calls::new(workers)) }
+        Self { login: Mutex::default(), jobs: Queue::new(MAX_QUEUED), chores: Queue::new(MAX_QUEUED), calls: Arc::new(Calls::new(workers)) }
     }
 }
+
+/// How long a login may take once nobody waits for it any more.
+const LOGIN_LIMIT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Reads for ever.
 pub(super) fn run(socket: UnixStream, work: &Work, replies: &Replies) {
@@ -40,14 +48,35 @@ pub(super) fn run(socket: UnixStream, work: &Work, replies: &Replies) {
         match protocol::read_frame(&mut from, &mut buffer, MAX_REQUEST) {
             Ok(true) => {}
             // The server is gone, or wants this process to go. Whatever is under way is nobody's any more.
-            Ok(false) => die(),
-            Err(error) => replies.die(1, format!("cannot read requests: {error}")),
+            Ok(false) => {
+                let _held = after_login(work);
+                die()
+            }
+            Err(error) => {
+                let _held = after_login(work);
+                replies.die(1, format!("cannot read requests: {error}"))
+            }
         }
         match protocol::decode::<RequestFrame<'static>>(&buffer) {
             Ok(frame) => sort(frame, work, replies),
-            Err(error) => replies.die(1, format!("a request cannot be decoded: {error}")),
+            Err(error) => {
+                let _held = after_login(work);
+                replies.die(1, format!("a request cannot be decoded: {error}"))
+            }
         }
     }
+}
+
+/// Waits for the end of a login, and keeps one from beginning; goes on without after a while, because a module can hang in it.
+fn after_login(work: &Work) -> Option<MutexGuard<'_, ()>> {
+    for _ in 0..LOGIN_LIMIT.as_millis() / PAUSE.as_millis() {
+        match work.login.try_lock() {
+            Ok(held) => return Some(held),
+            Err(TryLockError::Poisoned(held)) => return Some(held.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+        }
+    }
+    None
 }
 
 fn sort(frame: RequestFrame<'static>, work: &Work, replies: &Replies) {
