@@ -8,12 +8,17 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::support::{
-    api::Answer,
-    authenticator::Format,
-    keys::Algorithm,
-    server::{Server, ServerSpec, TenantSpec},
+use crate::{
+    engines,
+    support::{
+        api::Answer,
+        authenticator::Format,
+        keys::Algorithm,
+        server::{Server, ServerSpec, TenantSpec},
+    },
 };
+
+engines! { clients_that_leave_take_nothing_with_them, one_credential_for_many_users }
 
 /// Sends `request` and reads until the server closes the connection, or sends no more for a while.
 async fn exchange(server: &Server, request: &[u8]) -> String {
@@ -122,11 +127,9 @@ async fn echoes_are_short_and_harmless() {
 }
 
 /// Clients that leave while their registration is finished: nothing is half done, and no place in the signing queue is lost.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_leave_take_nothing_with_them() {
-    let server = Server::sqlite().await;
+async fn clients_that_leave_take_nothing_with_them(server: Server) {
     let tenant = server.create_tenant(&TenantSpec::default());
-    let (mut bodies, gone) = (Vec::new(), 200);
+    let (mut bodies, gone) = (Vec::new(), 100);
     for n in 0..gone {
         let body = tenant.draft(&format!("u{n}"), Format::None, Algorithm::Es256).await.body().to_string();
         let path = tenant.path("/registration/finalize");
@@ -168,4 +171,22 @@ async fn a_request_id_is_what_the_log_says() {
     assert!(server.terminate().success());
     let log = server.log();
     assert!(names.iter().all(|name| log.contains(name)), "{names:?}");
+}
+
+/// One credential id, claimed under as many challenges by as many users at once: one has it, the others are told, and no challenge is left.
+async fn one_credential_for_many_users(server: Server) {
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let mut bodies = Vec::new();
+    for n in 0..12 {
+        let mut draft = tenant.draft(&format!("u{n}"), Format::PackedSelf, Algorithm::Es256).await;
+        draft.credential_id = vec![7; 32];
+        bodies.push(draft.body().to_string());
+    }
+    let answers = futures::future::join_all(bodies.iter().map(|body| tenant.finalize(body.clone()))).await;
+    let (good, bad): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!(good.len(), 1, "{answers:?}");
+    for answer in bad {
+        assert_eq!(answer.problem(400, "failed to validate attestation"), "the credential is already registered");
+    }
+    assert_eq!((server.count("credentials").await, server.count("ceremonies").await), (1, 0));
 }

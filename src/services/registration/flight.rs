@@ -53,6 +53,15 @@ mod tests {
     use super::*;
     use crate::domain::SystemRng;
 
+    /// Counts itself out.
+    struct Leave(Arc<AtomicUsize>);
+
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn one_at_a_time_and_nothing_is_left_behind() {
         let flights = Flights::default();
@@ -64,8 +73,9 @@ mod tests {
                 tokio::spawn(async move {
                     let _flight = flights.enter(tenant, Challenge::from_bytes(b"one")).await;
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    // Also when the task is aborted in here; before the flight ends.
+                    let _leave = Leave(inside);
                     tokio::task::yield_now().await;
-                    inside.fetch_sub(1, Ordering::SeqCst);
                     n
                 })
             })
