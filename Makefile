@@ -12,8 +12,8 @@ ARGS :=
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-# A debug build: the dependencies, which are most of the work, are compiled once for `run` and `test`, without link-time optimisation, and
-# in this profile are optimised enough to be quick. `cargo build --release` is for real use.
+# A debug build: without link-time optimisation, its dependencies optimised enough to be quick. `cargo build --release` is for real use.
+# `test` compiles some dependencies once more, with the features that only tests need.
 run: rust ## make a throw-away token in var/, build, start with a demo tenant on http://localhost:8000
 	./softhsm-setup.sh
 	PASSKEY_HSM_CONFIG=var/passkey-hsm.toml cargo run $(CARGO_FLAGS) -- dev

@@ -249,11 +249,12 @@ token() {
         say "Made the token $LABEL: $dir/tokens (PINs: $dir/pin, $dir/so-pin)"
     fi
     write_config
-    say "To use it:"
-    say ""
-    hsm_section
-    say ""
-    say "SOFTHSM2_CONF='$dir/softhsm2.conf' pkcs11-tool --module $module --list-token-slots   shows it."
+    if ! grep -qxF "$MARKER" "$dir/passkey-hsm.toml"; then
+        say "$dir/passkey-hsm.toml is not of this script and was left as it is. To use this token:" ""
+        hsm_section
+        say ""
+    fi
+    say "To see it: SOFTHSM2_CONF='$dir/softhsm2.conf' pkcs11-tool --module $module --list-token-slots"
 }
 
 # --- Main ------------------------------------------------------------------------------------------------------------------------

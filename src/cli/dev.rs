@@ -41,12 +41,13 @@ pub(super) fn run(setup: &Setup, args: &Args, output: &Output) -> Result<ExitCod
         let store = setup.open_store().await?;
         store.migrate().await?;
         store.close().await;
+        let metrics = serve::install_metrics()?;
         let services = setup.server_services().await?;
         services.context.signer.wait_ready(setup.start_limit()).await?;
         let demo = demo_tenant(setup, &services).await?;
         let tenant = DevTenant { id: demo.tenant_id };
         let json = output.is_json();
-        serve::serve(setup, args, services, Some(tenant), |bound| announce(setup, bound, &demo, json)).await
+        serve::serve(setup, args, metrics, services, Some(tenant), |bound| announce(setup, bound, &demo, json)).await
     })
 }
 

@@ -60,7 +60,11 @@ pub(super) fn run(file: Option<&Path>, output: &Output) -> Result<ExitCode, Fail
     let findings = match Setup::load(file) {
         Ok(setup) => check(&setup)?,
         Err(failure) => {
-            vec![Finding::bad("configuration", failure.to_string(), "mend the configuration; hsm-config/ has a sample for each device")]
+            vec![Finding::bad(
+                "configuration",
+                failure.to_string(),
+                "mend it: docs/passkey-hsm.example.toml describes every key, hsm-config/ has an [hsm] section for each device",
+            )]
         }
     };
     let well = findings.iter().all(|f| f.ok);
@@ -71,7 +75,7 @@ pub(super) fn run(file: Option<&Path>, output: &Output) -> Result<ExitCode, Fail
 fn render(finding: &Finding) -> String {
     let mark = if finding.ok { "ok  " } else { "FAIL" };
     let advice = if finding.advice.is_empty() { String::new() } else { format!("\n      -> {}", finding.advice) };
-    format!("{mark}  {:<14} {}{advice}", finding.name, finding.detail)
+    format!("{mark}  {:<14}  {}{advice}", finding.name, finding.detail.replace('\n', "\n      "))
 }
 
 fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
@@ -197,7 +201,7 @@ async fn compare(services: &Services) -> Vec<Finding> {
 /// Keys that the database has and the token lacks, and the other way round.
 fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
     let on_token: BTreeMap<&[u8], u32> = inventory.keys.iter().map(|k| (k.cka_id.as_slice(), k.private_keys)).collect();
-    let expected = |k: &&SigningKey| k.private_destroyed_at.is_none() && k.state != KeyState::Pending;
+    let expected = |k: &&SigningKey| k.private_destroyed_at.is_none() && !matches!(k.state, KeyState::Pending | KeyState::Destroyed);
     let mut findings = Vec::new();
     // Whatever serial number a key's row has: a token that was restored on another device has its keys and another number.
     for key in keys.iter().filter(expected) {
@@ -210,15 +214,98 @@ fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
             findings.push(Finding::bad("keys", detail, advice));
         }
     }
-    let mut unowned = 0;
-    for key in &inventory.keys {
-        let owned = keys.iter().any(|k| k.cka_id.as_deref() == Some(&key.cka_id) || k.id.as_bytes().as_slice() == key.cka_id);
-        unowned += usize::from(!owned && key.cka_id != HEALTH_KEY.as_bytes());
-    }
     if findings.is_empty() {
-        let others = if unowned == 0 { String::new() } else { format!("; {unowned} on the token belong to nobody here") };
-        let active = keys.iter().filter(|k| k.state == KeyState::Active).count();
-        findings.push(Finding::good("keys", format!("{active} active, all on the token{others}")));
+        let active = match keys.iter().filter(|k| k.state == KeyState::Active).count() {
+            0 => "none yet".to_owned(),
+            n => format!("{n} active, all on the token"),
+        };
+        let others = match inventory.keys.iter().filter(|k| is_unowned(&k.cka_id, keys)).count() {
+            0 => String::new(),
+            n => format!("; {n} on the token belong to nobody here"),
+        };
+        findings.push(Finding::good("keys", format!("{active}{others}")));
     }
     findings
+}
+
+/// Whether no row owns the key of that `CKA_ID`.
+fn is_unowned(cka_id: &[u8], keys: &[SigningKey]) -> bool {
+    let owns = |k: &SigningKey| k.cka_id.as_deref() == Some(cka_id) || k.id.as_bytes().as_slice() == cka_id;
+    cka_id != HEALTH_KEY.as_bytes() && !keys.iter().any(owns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{KeyId, SigningAlgorithm, SystemRng, TenantId, Timestamp},
+        hsm::{InventoryKey, TokenInfo},
+    };
+
+    fn key(state: KeyState, serial: &str) -> SigningKey {
+        let id = KeyId::random(&SystemRng);
+        SigningKey {
+            id,
+            tenant_id: TenantId::random(&SystemRng),
+            algorithm: SigningAlgorithm::Es256,
+            rsa_bits: None,
+            state,
+            public_key: None,
+            cka_id: (state != KeyState::Pending).then(|| id.as_bytes().to_vec()),
+            token_serial: (state != KeyState::Pending).then(|| serial.to_owned()),
+            evidence: None,
+            created_at: Timestamp::from_millis(0),
+            published_at: None,
+            activated_at: None,
+            deactivated_at: None,
+            private_destroyed_at: None,
+        }
+    }
+
+    /// A token of serial `here` with these keys and the health key.
+    fn token<'a>(keys: impl IntoIterator<Item = &'a SigningKey>) -> Inventory {
+        let on_token = |id: &[u8]| InventoryKey {
+            cka_id: id.to_vec(),
+            label: String::new(),
+            key_type: "EC".to_owned(),
+            private_keys: 1,
+            public_keys: 1,
+        };
+        let keys = keys.into_iter().map(|k| on_token(k.id.as_bytes())).chain([on_token(HEALTH_KEY.as_bytes())]).collect();
+        let [label, manufacturer, model, firmware, module, module_sha256, library] = Default::default();
+        let serial = "here".to_owned();
+        Inventory { token: TokenInfo { label, serial, manufacturer, model, firmware, module, module_sha256, library }, keys }
+    }
+
+    fn details(keys: &[SigningKey], inventory: &Inventory) -> Vec<(bool, String)> {
+        differences(keys, inventory).into_iter().map(|f| (f.ok, f.detail)).collect()
+    }
+
+    #[test]
+    fn all_is_well_where_each_key_has_its_pair() {
+        assert_eq!(details(&[], &token([])), [(true, "none yet".to_owned())]);
+        let keys = [key(KeyState::Active, "here"), key(KeyState::Pending, ""), key(KeyState::Destroyed, "here")];
+        assert_eq!(details(&keys, &token(&keys[..1])), [(true, "1 active, all on the token".to_owned())]);
+        assert_eq!(details(&[], &token(&keys[..1])), [(true, "none yet; 1 on the token belong to nobody here".to_owned())]);
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_named() {
+        let keys = [key(KeyState::Active, "here"), key(KeyState::Retiring, "here")];
+        let found = details(&keys, &token(&keys[..1]));
+        assert!(matches!(found.as_slice(), [(false, text)] if text.contains(&format!("lacks key {}", keys[1].id))), "{found:?}");
+    }
+
+    #[test]
+    fn a_token_made_anew_has_lost_its_keys() {
+        let keys = [key(KeyState::Active, "before")];
+        let found = details(&keys, &token([]));
+        assert!(matches!(found.as_slice(), [(false, text)] if text.contains("made on the token with serial before")), "{found:?}");
+    }
+
+    #[test]
+    fn one_line_a_check_however_many_faults_it_found() {
+        let finding = Finding::bad("configuration", "first\nsecond", "mend it");
+        assert_eq!(render(&finding), "FAIL  configuration   first\n      second\n      -> mend it");
+    }
 }

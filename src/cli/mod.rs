@@ -29,10 +29,10 @@ use self::{failure::Failure, output::Output, setup::Setup};
 )]
 struct Cli {
     /// The configuration file; by default the one that PASSKEY_HSM_CONFIG names, or passkey-hsm.toml where there is one
-    #[arg(long, short, global = true, value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
     /// Print JSON instead of tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -92,7 +92,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
     let config = config.as_deref();
     match command {
         Command::Completions { shell } => {
-            // Not to standard output at once: the generator panics when that is closed or full.
+            // By way of memory: written straight to a pipe that was closed it panics.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "passkey-hsm", &mut script);
             output::line(String::from_utf8_lossy(&script).trim_end())?;

@@ -57,6 +57,9 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<
     for row in rows {
         table.add_row(row);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.trim_fmt()
 }
 
@@ -65,4 +68,16 @@ pub(super) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines = facts.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name:width$}  {value}"));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_facts_are_aligned_and_have_no_margin() {
+        let rows = [["1", "one"], ["22", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(["id", "name"], rows), "ID  NAME\n1   one\n22");
+        assert_eq!(facts(&[("a", "1".to_owned()), ("none", String::new()), ("long", "2".to_owned())]), "a     1\nlong  2");
+    }
 }

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{Failure, Setup};
 use crate::{
+    hsm::{self, Signer},
     http::{self, AppState, DevTenant, Limits, Server, TrustedProxies},
     services::Services,
     telemetry,
@@ -38,15 +39,24 @@ pub(super) struct Bound {
 
 pub(super) fn run(setup: &Setup, args: &Args) -> Result<ExitCode, Failure> {
     setup.block_on(async {
+        let metrics = install_metrics()?;
         let services = setup.server_services().await?;
-        serve(setup, args, services, None, |_| Ok(())).await
+        serve(setup, args, metrics, services, None, |_| Ok(())).await
     })
+}
+
+/// Makes the recorder. Before the services: what is counted without one is lost, the first start of a signer process too.
+pub(super) fn install_metrics() -> Result<telemetry::Metrics, Failure> {
+    let metrics = telemetry::Metrics::install().map_err(|e| Failure::new(e.to_string()))?;
+    hsm::metrics::describe();
+    Ok(metrics)
 }
 
 /// Serves until SIGTERM or SIGINT, then finishes what was accepted. `bound` is told the addresses before the first request is taken.
 pub(super) async fn serve(
     setup: &Setup,
     args: &Args,
+    metrics: telemetry::Metrics,
     services: Services,
     dev: Option<DevTenant>,
     bound: impl FnOnce(Bound) -> Result<(), Failure>,
@@ -58,15 +68,13 @@ pub(super) async fn serve(
     let admin = bind(config.admin_address, limits).await?;
     let addresses = Bound { public: public.local_addr()?, admin: admin.local_addr()? };
 
-    let metrics = telemetry::Metrics::install().map_err(|e| Failure::new(e.to_string()))?;
-    let render = metrics.clone();
-    tokio::spawn(metrics.upkeep());
+    tokio::spawn(metrics.clone().upkeep());
     let state = AppState {
         services: services.clone(),
         body_limit: config.body_limit_bytes,
         body_timeout: config.body_timeout,
         trusted_proxies: Arc::new(TrustedProxies::new(config.trusted_proxies.clone())),
-        metrics: http::Metrics(Arc::new(move || render.render())),
+        metrics: shown(metrics, services.context.signer.clone()),
         dev: dev.map(Arc::new),
     };
 
@@ -87,6 +95,15 @@ pub(super) async fn serve(
     services.context.store.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The metrics at the moment at which they are asked for.
+fn shown(metrics: telemetry::Metrics, signer: Signer) -> http::Metrics {
+    http::Metrics(Arc::new(move || {
+        let in_flight = u32::try_from(signer.status().in_flight).unwrap_or(u32::MAX);
+        ::metrics::gauge!(hsm::metrics::IN_FLIGHT).set(in_flight);
+        metrics.render()
+    }))
 }
 
 async fn bind(address: SocketAddr, limits: Limits) -> Result<Server, Failure> {

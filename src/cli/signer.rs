@@ -30,7 +30,7 @@ fn ignore_signals() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _inside = runtime.enter();
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        let _ = signal(kind)?;
+        drop(signal(kind)?);
     }
     Ok(())
 }

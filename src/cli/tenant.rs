@@ -12,7 +12,7 @@ use super::{
     tenant_file::TenantFile,
 };
 use crate::{
-    domain::{SigningAlgorithm, Tenant, TenantConfig, TenantId, TenantSettings},
+    domain::{SigningAlgorithm, Tenant, TenantConfig, TenantId, rsa_bits},
     services::{CreatedTenant, NewTenant, UpdateTenant},
 };
 
@@ -50,8 +50,8 @@ pub(super) enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct CreateArgs {
-    /// A name for people
-    #[arg(long, required_unless_present = "resume", value_parser = name)]
+    /// A name for people; with a whole configuration, in place of its `display_name`
+    #[arg(long, required_unless_present_any = ["config_file", "resume"], value_parser = name)]
     name: Option<String>,
     /// The relying party's id: a domain
     #[arg(long, required_unless_present_any = ["config_file", "resume"], conflicts_with = "config_file")]
@@ -71,14 +71,14 @@ pub(super) struct CreateArgs {
     /// A whole configuration instead of the options above, in the form of `tenant config set`
     #[arg(long = "tenant-config", id = "config_file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// What its tokens are signed with
+    /// What its tokens are signed with: ES256 (the default), ES384, RS256, PS256 or EdDSA
     #[arg(long)]
     algorithm: Option<SigningAlgorithm>,
-    /// Size of an RSA key
-    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(2048..=4096))]
+    /// Size of its key if that is an RSA key: 2048, 3072 or 4096
+    #[arg(long, value_name = "BITS", value_parser = parse_rsa_bits)]
     rsa_bits: Option<u32>,
     /// Name of its first API key
-    #[arg(long, default_value = "Initial API Key", conflicts_with = "no_api_key", value_parser = name)]
+    #[arg(long, value_name = "NAME", default_value = "Initial API Key", conflicts_with = "no_api_key", value_parser = name)]
     api_key_name: String,
     /// Make no API key
     #[arg(long)]
@@ -86,6 +86,11 @@ pub(super) struct CreateArgs {
     /// Finish a tenant whose making was cut short; `doctor` names them
     #[arg(long, value_name = "TENANT", conflicts_with_all = ["name", "rp_id", "origins", "config_file", "algorithm", "rsa_bits"])]
     resume: Option<TenantId>,
+}
+
+fn parse_rsa_bits(text: &str) -> Result<u32, String> {
+    let bits = text.parse::<u32>().map_err(|e| e.to_string())?;
+    rsa_bits(bits).map_err(|e| e.to_string())
 }
 
 pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
@@ -129,22 +134,23 @@ async fn create(setup: &Setup, args: CreateArgs, output: &Output) -> Result<(), 
 
 impl CreateArgs {
     fn into_tenant(self) -> Result<NewTenant, Failure> {
-        let name = self.name.clone().unwrap_or_default();
         let (algorithm, rsa_bits) = (self.algorithm, self.rsa_bits);
-        let (display_name, config, mut settings) = match &self.config_file {
+        let (name, config, settings) = match &self.config_file {
             Some(path) => {
                 let file = TenantFile::read(path)?;
-                (name, file.config, file.settings.unwrap_or_default())
+                (self.name.or(file.display_name), file.config, file.settings)
             }
-            None => (name.clone(), self.config(&name)?, TenantSettings::default()),
+            None => (self.name.clone(), self.config()?, None),
         };
+        let display_name = name.ok_or_else(|| Failure::usage("say --name, or give the configuration a display_name"))?;
+        let mut settings = settings.unwrap_or_default();
         settings.algorithm = algorithm.unwrap_or(settings.algorithm);
         settings.rsa_bits = rsa_bits.unwrap_or(settings.rsa_bits);
         Ok(NewTenant { display_name, config, settings })
     }
 
     /// The contract's configuration, from the few options that most tenants need; the rest is the contract's defaults.
-    fn config(self, name: &str) -> Result<TenantConfig, Failure> {
+    fn config(self) -> Result<TenantConfig, Failure> {
         let web = || self.origins.iter().filter(|o| o.contains("://")).cloned().collect::<Vec<_>>();
         let allowed_origins = if self.cors_origins.is_empty() { web() } else { self.cors_origins.clone() };
         let allowed_origins = if allowed_origins.is_empty() { self.origins.clone() } else { allowed_origins };
@@ -153,7 +159,7 @@ impl CreateArgs {
             "webauthn": {
                 "relying_party": {
                     "id": self.rp_id,
-                    "display_name": self.rp_name.as_deref().unwrap_or(name),
+                    "display_name": self.rp_name.or(self.name),
                     "origins": self.origins,
                 },
                 "timeout": self.timeout,

@@ -42,7 +42,7 @@ pub struct Http {
     pub public_url: Url,
     /// A request body of more bytes is refused unread.
     pub body_limit_bytes: usize,
-    /// A connection whose request line and headers take longer is closed.
+    /// A connection whose request line and headers take longer is closed; the time begins when the last request was answered.
     pub header_timeout: Duration,
     /// A body that takes longer is refused.
     pub body_timeout: Duration,
@@ -50,7 +50,7 @@ pub struct Http {
     pub shutdown_timeout: Duration,
     /// Connections that are open at once at most, on each listener.
     pub max_connections: usize,
-    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
 }
 
@@ -105,7 +105,7 @@ pub struct Hsm {
     pub token_label: Option<String>,
     /// The token's serial number.
     pub token_serial: Option<String>,
-    /// A file that holds the PIN. At most one of the three is set; with none, a person is asked.
+    /// A file that holds the PIN. At most one of the three is set; with none, the token has a keypad of its own.
     pub pin_file: Option<PathBuf>,
     /// A file in `$CREDENTIALS_DIRECTORY` (systemd's `LoadCredential=`) that holds the PIN.
     pub pin_credential: Option<String>,
@@ -158,7 +158,7 @@ impl Hsm {
             pin_credential: r.text(("hsm", "pin_credential"), "the name of a credential", credential_name),
             pin_env: r.text(("hsm", "pin_env"), "the name of a variable", |name| check_variable(name, "").map(|()| name.to_owned())),
             signers: r.number(("hsm", "signers"), 1..=16, 2),
-            sessions: r.number(("hsm", "sessions"), 1..=256, 2),
+            sessions: r.number(("hsm", "sessions"), 1..=64, 2),
             max_in_flight: r.number(("hsm", "max_in_flight"), 1..=65_536, 64),
             sign_timeout: r.millis(("hsm", "sign_timeout_ms"), 50..=120_000, 2_000),
             hang_timeout: r.millis(("hsm", "hang_timeout_ms"), 50..=120_000, 500),

@@ -29,7 +29,9 @@ pub use network::{Cidr, CidrError};
 pub use origin::{Origin, OriginError};
 pub use rng::{Rng, SystemRng};
 pub use secret::Pin;
-pub use signing_key::{JWKS_MAX_AGE, KeyEvidence, KeyState, SigningAlgorithm, SigningKey, TOKEN_LIFETIME};
+pub use signing_key::{
+    JWKS_MAX_AGE, KeyEvidence, KeyState, RSA_BITS, RsaBitsError, SigningAlgorithm, SigningKey, TOKEN_LIFETIME, rsa_bits,
+};
 pub use tenant::{
     Attachment, AttestationPreference, ConfigError, Cors, Hint, Mfa, RelyingParty, ResidentKey, Tenant, TenantConfig, TenantSettings,
     UserVerification, Webauthn,

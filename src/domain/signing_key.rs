@@ -37,6 +37,19 @@ impl SigningAlgorithm {
     }
 }
 
+/// Sizes of RSA keys that are made: what every HSM that has RSA can do.
+pub const RSA_BITS: [u32; 3] = [2048, 3072, 4096];
+
+/// A size that RSA keys are not made in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an RSA key has 2048, 3072 or 4096 bits, not {0}")]
+pub struct RsaBitsError(pub u32);
+
+/// `bits` if RSA keys are made in that size.
+pub fn rsa_bits(bits: u32) -> Result<u32, RsaBitsError> {
+    if RSA_BITS.contains(&bits) { Ok(bits) } else { Err(RsaBitsError(bits)) }
+}
+
 /// Where a signing key is in its life (NIST SP 800-57 part 1, section 7, where it has a word).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyState {

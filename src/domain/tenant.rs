@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use url::Url;
 
-use super::{Origin, SigningAlgorithm, TenantId, Timestamp};
+use super::{Origin, SigningAlgorithm, TenantId, Timestamp, rsa_bits};
 
 /// How much the relying party wants to see the authenticator's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -206,8 +206,8 @@ impl Mfa {
 pub struct TenantSettings {
     /// What its next signing key signs with.
     pub algorithm: SigningAlgorithm,
-    /// Size of its next key if that is an RSA key: 2048 to 4096.
-    #[serde(deserialize_with = "rsa_bits")]
+    /// Size of its next key if that is an RSA key: one of [`super::RSA_BITS`].
+    #[serde(deserialize_with = "read_rsa_bits")]
     pub rsa_bits: u32,
     /// Whether registration options list the user's credentials, so that no authenticator makes a second one.
     pub exclude_credentials: bool,
@@ -224,6 +224,10 @@ pub struct TenantSettings {
     /// The `iss` claim of its tokens; by default the tenant's public URL.
     #[serde(deserialize_with = "issuer")]
     pub issuer: Option<String>,
+}
+
+fn read_rsa_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    rsa_bits(u32::deserialize(deserializer)?).map_err(|e| D::Error::custom(format_args!("rsa_bits: {e}")))
 }
 
 impl Default for TenantSettings {
@@ -247,11 +251,6 @@ impl TenantSettings {
     pub fn key_bits(&self) -> Option<u32> {
         self.algorithm.is_rsa().then_some(self.rsa_bits)
     }
-}
-
-fn rsa_bits<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    let bits = u32::deserialize(from)?;
-    if (2048..=4096).contains(&bits) { Ok(bits) } else { Err(D::Error::custom("rsa_bits must be 2048 to 4096")) }
 }
 
 fn issuer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
@@ -439,6 +438,17 @@ mod tests {
                 "webauthn": {"timeout": timeout, "relying_party": {"id": "example.org", "display_name": "E", "origins": [origin]}},
             });
             assert!(serde_json::from_value::<TenantConfig>(config).is_err(), "{timeout} {origin}");
+        }
+    }
+
+    #[test]
+    fn rsa_keys_have_sizes_that_are_made() {
+        let settings = |bits: u32| serde_json::from_value::<TenantSettings>(json!({ "rsa_bits": bits }));
+        for bits in crate::domain::RSA_BITS {
+            assert_eq!(settings(bits).unwrap().rsa_bits, bits);
+        }
+        for bits in [0, 1024, 2500, 8192] {
+            assert_eq!(settings(bits).unwrap_err().to_string(), format!("rsa_bits: an RSA key has 2048, 3072 or 4096 bits, not {bits}"));
         }
     }
 }

@@ -32,12 +32,17 @@ struct Body<'a> {
     status: u16,
 }
 
+/// The most characters of an answer's details, and of a line that is logged for it.
+const MAX_DETAILS: usize = 1000;
+
 /// Seconds after which a client may try again.
 const RETRY_AFTER: u32 = 1;
 
 impl Error {
     fn new(status: StatusCode, title: impl Into<String>, details: impl Into<String>) -> Self {
-        Self { status, title: title.into(), details: details.into(), retry_after: None, cause: None }
+        // Details may quote what a client sent: no more than that comes back.
+        let details = details.into().chars().take(MAX_DETAILS).collect();
+        Self { status, title: title.into(), details, retry_after: None, cause: None }
     }
 
     pub(super) fn internal(what: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -56,6 +61,11 @@ impl Error {
 
     pub(super) fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "")
+    }
+
+    /// A request for another host than this one.
+    pub(super) fn misdirected() -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "Misdirected Request", "the page goes by the names of its own host only")
     }
 
     pub(super) fn tenant_id_malformed() -> Self {
@@ -167,13 +177,24 @@ impl fmt::Display for Error {
     }
 }
 
+/// A text for the log, which a client may have had a hand in: one line, that no terminal takes for more than text.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars().take(2 * MAX_DETAILS) {
+        // Separators of lines and what turns the direction of writing are no control characters, but `escape_debug` knows them.
+        if c.is_ascii() && !c.is_ascii_control() || c.is_alphanumeric() { line.push(c) } else { line.extend(c.escape_debug()) }
+    }
+    line
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         // The one place where a failure is logged: here it is answered. The request's span has its id and tenant.
+        let line = one_line(&self.to_string());
         if self.status.is_server_error() {
-            tracing::error!(status = self.status.as_u16(), "{self}");
+            tracing::error!(status = self.status.as_u16(), "{line}");
         } else {
-            tracing::info!(status = self.status.as_u16(), "{self}");
+            tracing::info!(status = self.status.as_u16(), "{line}");
         }
         let ours = self.status == StatusCode::INTERNAL_SERVER_ERROR;
         let body = Body { title: &self.title, details: (!ours).then_some(self.details.as_str()), status: self.status.as_u16() };
@@ -205,4 +226,23 @@ pub(super) fn unhealthy(response: impl IntoResponse) -> Response {
 /// The contract's answer when the status page finds the database gone.
 pub(super) fn failed(response: impl IntoResponse) -> Response {
     (StatusCode::INTERNAL_SERVER_ERROR, response).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_is_one_line() {
+        let forged = "member a\n2026-01-01 INFO all is well\r\u{1b}[2J\u{9b}2J\u{2028}\u{202e} ü \"x\" \\";
+        let line = one_line(forged);
+        assert!(!line.contains(['\n', '\r', '\u{1b}', '\u{9b}', '\u{2028}', '\u{202e}']), "{line:?}");
+        assert!(line.starts_with("member a\\n2026") && line.ends_with(" ü \"x\" \\"), "{line:?}");
+        assert_eq!(one_line(&"x".repeat(100_000)).len(), 2 * MAX_DETAILS);
+    }
+
+    #[test]
+    fn details_are_cut() {
+        assert_eq!(Error::unprocessable("ü".repeat(100_000)).details.chars().count(), MAX_DETAILS);
+    }
 }

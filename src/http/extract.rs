@@ -68,7 +68,8 @@ impl JsonObject {
         let members = members.map(|pairs| pairs.0).unwrap_or_default();
         for (n, (name, _)) in members.iter().enumerate() {
             if members.iter().take(n).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-                return Err(Error::unprocessable(format!("duplicate member {name}")));
+                let name: String = name.chars().take(32).collect();
+                return Err(Error::unprocessable(format!("duplicate member {}", name.escape_debug())));
             }
         }
         Ok(Members { body: &self.body, members })

@@ -10,7 +10,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use hyper::{HeaderMap, header, header::HeaderValue};
+use hyper::{HeaderMap, Method, header, header::HeaderValue};
 use tracing::Instrument;
 
 use super::AppState;
@@ -52,7 +52,9 @@ impl TrustedProxies {
 /// Gives the request its [`RequestMeta`] and its span, and the answer its `X-Request-Id`.
 pub(super) async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let (id, meta) = who_asks(&state, &request);
-    let span = tracing::info_span!("request", request_id = meta.request_id, source = meta.source_ip, path = request.uri().path());
+    // As much of the path as any of ours has: each line of the log repeats it.
+    let path: String = request.uri().path().chars().take(RequestMeta::MAX_CHARS).collect();
+    let span = tracing::info_span!("request", request_id = meta.request_id, source = meta.source_ip, path);
     request.extensions_mut().insert(meta);
     let mut response = next.run(request).instrument(span).await;
     if let Some(id) = id {
@@ -62,7 +64,8 @@ pub(super) async fn identify(State(state): State<AppState>, mut request: Request
 }
 
 fn who_asks(state: &AppState, request: &Request) -> (Option<HeaderValue>, RequestMeta) {
-    let sent = request.headers().get("x-request-id").filter(|v| !v.is_empty()).cloned();
+    // One that is not text could not be in the log: such a request gets a name of ours.
+    let sent = request.headers().get("x-request-id").filter(|v| v.to_str().is_ok_and(|text| !text.is_empty())).cloned();
     let id = sent.or_else(|| HeaderValue::try_from(random_id(&*state.services.context.rng)).ok());
     let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let peer = request.extensions().get::<Peer>().map(|p| p.0.ip());
@@ -77,18 +80,43 @@ fn random_id(rng: &dyn crate::domain::Rng) -> String {
     rng.bytes::<32>().iter().map(|b| char::from(ALPHABET[usize::from(b & 63)])).collect()
 }
 
-/// Logs and counts each answer, by route template rather than by path.
+/// Logs and counts each request, by route template rather than by path.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
-    let begun = Instant::now();
+    let mut record = Record { method: known(request.method()), route, begun: Instant::now(), status: None };
     let response = next.run(request).await;
-    let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
-    tracing::info!(%method, route, status, elapsed_us = elapsed.as_micros(), "{method} {route} {status}");
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
-    metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_seconds", &labels).record(elapsed.as_secs_f64());
+    record.status = Some(response.status().as_u16());
     response
+}
+
+/// Written down when it is dropped: also when the client left, for then what was begun may have had its effect all the same.
+struct Record {
+    method: &'static str,
+    route: String,
+    begun: Instant,
+    /// Of the answer, if there was one.
+    status: Option<u16>,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let (method, route, elapsed) = (self.method, std::mem::take(&mut self.route), self.begun.elapsed());
+        let elapsed_us = elapsed.as_micros();
+        match self.status {
+            Some(status) => tracing::info!(method, route, status, elapsed_us, "{method} {route} {status}"),
+            None => tracing::info!(method, route, elapsed_us, "{method} {route}: the client left before there was an answer"),
+        }
+        let status = self.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        let labels = [("method", method.to_owned()), ("route", route), ("status", status)];
+        metrics::counter!("http_requests_total", &labels).increment(1);
+        metrics::histogram!("http_request_seconds", &labels).record(elapsed.as_secs_f64());
+    }
+}
+
+/// The method, if it is one of HTTP's own. A client may invent others, and the metrics keep each combination of labels for ever.
+fn known(method: &Method) -> &'static str {
+    const NAMES: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    NAMES.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ mod cors;
 mod dev;
 mod error;
 mod extract;
+mod host;
 mod json;
 mod meta;
 mod public;
 mod server;
+mod stall;
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,6 +62,7 @@ pub fn admin_router(state: AppState) -> Router {
 fn finish(router: Router<AppState>, state: AppState) -> Router {
     router
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(host::exactly_one))
         .layer(from_fn(meta::observe))
         .layer(from_fn_with_state(state.clone(), meta::identify))
         .with_state(state)

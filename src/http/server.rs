@@ -15,14 +15,14 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use super::meta::Peer;
+use super::{meta::Peer, stall::Impatient};
 
 /// What a listener bears.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Connections open at once; more wait in the kernel's queue.
     pub connections: usize,
-    /// How long a client may take to send a request's headers.
+    /// How long a client may take to send a request's headers, and how long to take an answer.
     pub header_timeout: Duration,
     /// How long requests under way may take to finish once a shutdown began.
     pub shutdown_timeout: Duration,
@@ -69,7 +69,7 @@ impl Server {
                 .timer(TokioTimer::new())
                 .header_read_timeout(self.limits.header_timeout)
                 .max_buf_size(32 * 1024)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+                .serve_connection(TokioIo::new(Impatient::new(stream, self.limits.header_timeout)), TowerToHyperService::new(service));
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 // A client that breaks off or sends nonsense is not our fault, nor worth a line.

@@ -18,6 +18,9 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 /// The most bytes of a certificate. The largest genuine ones have some 2,000.
 const MAX_LEN: usize = 16 * 1024;
 
+/// The most extensions. Genuine ones have some ten.
+const MAX_EXTENSIONS: usize = 32;
+
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
@@ -188,7 +191,7 @@ fn name_parts(name: &[u8]) -> Result<Vec<Attribute<'_>>, NotDer> {
     Ok(parts)
 }
 
-/// Extensions (RFC 5280 section 4.2). One that is there twice makes the certificate malformed.
+/// Extensions (RFC 5280 section 4.2). One that is there twice, or one too many, makes the certificate malformed.
 fn extensions(contents: &[u8]) -> Result<Vec<Extension<'_>>, NotDer> {
     let mut found: Vec<Extension<'_>> = Vec::new();
     let mut list = Reader::new(der::only(der::SEQUENCE, contents)?);
@@ -197,7 +200,7 @@ fn extensions(contents: &[u8]) -> Result<Vec<Extension<'_>>, NotDer> {
         let oid = extension.expect(der::OBJECT_IDENTIFIER)?;
         let critical = extension.default_false()?;
         let value = extension.expect(der::OCTET_STRING)?;
-        if !extension.is_empty() || found.iter().any(|other| other.oid == oid) {
+        if !extension.is_empty() || found.len() == MAX_EXTENSIONS || found.iter().any(|other| other.oid == oid) {
             return Err(NotDer);
         }
         found.push(Extension { oid, critical, value });
@@ -246,6 +249,18 @@ mod tests {
         let list = |n: usize| [&[0x30, u8::try_from(n * one.len()).unwrap()][..], &one.repeat(n)].concat();
         assert_eq!(extensions(&list(1)).unwrap().len(), 1);
         assert_eq!(extensions(&list(2)).unwrap_err(), NotDer);
+    }
+
+    /// Looking for one that is there twice must not become work.
+    #[test]
+    fn extensions_are_few() {
+        let read = |n: usize| {
+            let list: Vec<u8> = (0..n).flat_map(|n| [0x30, 6, 6, 2, 1, u8::try_from(n).unwrap(), 4, 0]).collect();
+            let [high, low] = u16::try_from(list.len()).unwrap().to_be_bytes();
+            extensions(&[&[0x30, 0x82, high, low], &list[..]].concat()).map(|found| found.len())
+        };
+        assert_eq!(read(MAX_EXTENSIONS), Ok(MAX_EXTENSIONS));
+        assert_eq!(read(MAX_EXTENSIONS + 1), Err(NotDer));
     }
 
     #[test]

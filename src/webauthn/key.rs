@@ -111,10 +111,17 @@ impl PublicKey {
     pub(super) fn from_spki(contents: &[u8]) -> Option<Self> {
         let Spki { algorithm, parameters, key } = Spki::read(contents).ok()?;
         match algorithm {
-            ID_EC_PUBLIC_KEY => Self::ec(Curve::from_oid(der::only(der::OBJECT_IDENTIFIER, parameters).ok()?)?, key),
-            RSA_ENCRYPTION => Rsa::public_key_from_der_pkcs1(key).and_then(PKey::from_rsa).ok().map(Self::Rsa),
-            ID_ED25519 => Self::edwards(Edwards::Ed25519, key),
-            ID_ED448 => Self::edwards(Edwards::Ed448, key),
+            // A point in its hybrid form is in no certificate (RFC 5480 section 2.2).
+            ID_EC_PUBLIC_KEY if matches!(key, [0x02..=0x04, ..]) => {
+                Self::ec(Curve::from_oid(der::only(der::OBJECT_IDENTIFIER, parameters).ok()?)?, key)
+            }
+            // NULL (RFC 3279 section 2.3.1), which some leave out.
+            RSA_ENCRYPTION if matches!(parameters, [] | [0x05, 0x00]) => {
+                let (modulus, exponent) = rsa_numbers(key).ok()?;
+                Self::rsa(modulus, exponent)
+            }
+            ID_ED25519 if parameters.is_empty() => Self::edwards(Edwards::Ed25519, key),
+            ID_ED448 if parameters.is_empty() => Self::edwards(Edwards::Ed448, key),
             _ => None,
         }
     }
@@ -142,8 +149,28 @@ impl<'a> Spki<'a> {
     }
 }
 
+/// The numbers of an RSAPublicKey (RFC 8017 appendix A.1.1). The modulus must be odd; its size is judged where it is used. The exponent must
+/// be odd, more than 1 and of at most 64 bits: with one as long as the modulus, OpenSSL works a hundred times as long.
+fn rsa_numbers(key: &[u8]) -> Result<(&[u8], &[u8]), NotDer> {
+    let mut numbers = Reader::new(der::only(der::SEQUENCE, key)?);
+    let (modulus, exponent) = (odd_number(&mut numbers)?, odd_number(&mut numbers)?);
+    if numbers.is_empty() && exponent.len() <= 8 && exponent != [1] { Ok((modulus, exponent)) } else { Err(NotDer) }
+}
+
+/// The magnitude of an odd INTEGER that is more than 0, in its shortest form.
+fn odd_number<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], NotDer> {
+    let magnitude = match reader.expect(der::INTEGER)? {
+        [0, rest @ ..] if rest.first().is_some_and(|highest| highest & 0x80 != 0) => rest,
+        number @ [0x01..=0x7f, ..] => number,
+        _ => return Err(NotDer),
+    };
+    if magnitude.last().is_some_and(|lowest| lowest & 1 == 1) { Ok(magnitude) } else { Err(NotDer) }
+}
+
 #[cfg(test)]
 mod tests {
+    use openssl::ec::PointConversionForm;
+
     use super::*;
     use crate::webauthn::{CoseAlgorithm, testing::KeyPair};
 
@@ -179,5 +206,61 @@ mod tests {
         assert!(PublicKey::ec(Curve::P256, &[]).is_none());
         let unused_bits = spki.iter().enumerate().map(|(n, &byte)| if n == spki.len() - 66 { byte | 1 } else { byte });
         assert!(parse(&unused_bits.collect::<Vec<_>>()).is_none());
+    }
+
+    fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(contents.len()).unwrap();
+        let [high, low] = length.to_be_bytes();
+        match length {
+            0..0x80 => [&[tag, low], contents].concat(),
+            0x80..0x100 => [&[tag, 0x81, low], contents].concat(),
+            _ => [&[tag, 0x82, high, low], contents].concat(),
+        }
+    }
+
+    /// The contents of a SubjectPublicKeyInfo.
+    fn info(algorithm: &[u8], parameters: &[u8], key: &[u8]) -> Vec<u8> {
+        let identifier = [&element(der::OBJECT_IDENTIFIER, algorithm), parameters].concat();
+        [element(der::SEQUENCE, &identifier), element(der::BIT_STRING, &[&[0], key].concat())].concat()
+    }
+
+    #[test]
+    fn an_rsa_key_of_a_certificate_is_bounded_like_any_other() {
+        let rsa = KeyPair::generate(CoseAlgorithm::Rs256).private.rsa().unwrap();
+        let n = [&[0], &rsa.n().to_vec()[..]].concat();
+        let integer = |bytes: &[u8]| element(der::INTEGER, bytes);
+        let read = |parameters: &[u8], key: &[u8]| PublicKey::from_spki(&info(RSA_ENCRYPTION, parameters, key)).is_some();
+        let key = |n: &[u8], e: &[u8]| element(der::SEQUENCE, &[integer(n), integer(e)].concat());
+        let e = [1, 0, 1];
+        assert!(read(&[5, 0], &key(&n, &e)));
+        assert!(read(&[], &key(&n, &e)));
+        // An exponent as long as the modulus costs a hundred times an honest one.
+        let long = [&[0x7f; 255][..], &[1]].concat();
+        for exponent in [&long[..], &[1; 9], &[1], &[2], &[], &[0], &[0x81], &[0, 1, 0, 1]] {
+            assert!(!read(&[5, 0], &key(&n, exponent)), "{exponent:02x?}");
+        }
+        for modulus in [&n[1..], &[&[0], &n[..]].concat(), &[], &[&n[..256], &[0x10]].concat()] {
+            assert!(!read(&[5, 0], &key(modulus, &e)), "{modulus:02x?}");
+        }
+        let trailing = [key(&n, &e), vec![0]].concat();
+        let inside = element(der::SEQUENCE, &[integer(&n), integer(&e), integer(&e)].concat());
+        assert!(!read(&[5, 0], &trailing) && !read(&[5, 0], &inside));
+        assert!(!read(&[5, 1, 0], &key(&n, &e)) && !read(&[5, 0, 5, 0], &key(&n, &e)));
+    }
+
+    #[test]
+    fn other_parameters_and_forms_of_points() {
+        let raw = PKey::generate_ed25519().unwrap().raw_public_key().unwrap();
+        assert!(PublicKey::from_spki(&info(ID_ED25519, &[], &raw)).is_some());
+        assert!(PublicKey::from_spki(&info(ID_ED25519, &[5, 0], &raw)).is_none());
+        let key = KeyPair::generate(CoseAlgorithm::Es256).private.ec_key().unwrap();
+        let curve = element(der::OBJECT_IDENTIFIER, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
+        let read = |form| {
+            let point = key.public_key().to_bytes(key.group(), form, &mut BigNumContext::new().unwrap()).unwrap();
+            PublicKey::from_spki(&info(ID_EC_PUBLIC_KEY, &curve, &point)).is_some()
+        };
+        assert!(read(PointConversionForm::UNCOMPRESSED) && read(PointConversionForm::COMPRESSED));
+        // RFC 5480 section 2.2: never in a certificate.
+        assert!(!read(PointConversionForm::HYBRID));
     }
 }

@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod abuse;
 mod browser;
+mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod doctor;

@@ -17,14 +17,14 @@ const MAX_PIN: u64 = 1024;
 /// Where the PIN is. Never an argument of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinSource {
-    /// A file that nobody but its owner can read; its first line ends the PIN.
+    /// A file that nobody but its owner can read. It holds the PIN and nothing else; one line end after it is not part of it.
     File(PathBuf),
     /// A file of that name in `$CREDENTIALS_DIRECTORY`, as systemd's `LoadCredential=` makes it.
     Credential(String),
     /// An environment variable. Other processes of the same user can read it: for development only.
     Env(String),
-    /// The terminal, for commands that run in its foreground; or the token's own keypad. A signer process has no terminal: whoever starts it
-    /// asks first, and hands the PIN on.
+    /// The token's own keypad; where it has none, the terminal, for commands that run in its foreground. A signer process has no terminal and
+    /// refuses to start then.
     Prompt,
 }
 

@@ -71,7 +71,7 @@ fn checks(config: &TokenConfig, report: &mut Report) -> Option<()> {
     })?;
     report.add("token flags", token.check_flags().map_err(|e| explain(&e)), |()| "nothing speaks against a login".to_owned())?;
     if config.pin != PinSource::Prompt {
-        report.add("pin", config.pin.read().map_err(|e| e.to_string()), |_| "can be read, by its owner alone".to_owned())?;
+        report.add("pin", config.pin.read().map_err(|e| format!("{e}; {PIN_ADVICE}")), |_| "can be read, by its owner alone".to_owned())?;
     }
     let session = report.add("login", token.login(&config.pin).map_err(|e| explain(&e)), |_| "the token accepts the PIN".to_owned())?;
     drop(turn);
@@ -80,6 +80,9 @@ fn checks(config: &TokenConfig, report: &mut Report) -> Option<()> {
     report.add("health key", health_key(&session), Clone::clone)?;
     Some(())
 }
+
+const PIN_ADVICE: &str =
+    "correct the PIN source in the [hsm] section; a PIN file has mode 0600 and belongs to the user that runs the server";
 
 fn explain(error: &Error) -> String {
     let remedy = match error {
@@ -94,7 +97,9 @@ fn explain(error: &Error) -> String {
 }
 
 fn mechanisms(module: &Module, slot: Slot) -> Result<String, String> {
-    let listed = module.pkcs11.get_mechanism_list(slot).map_err(|e| format!("cannot be listed: {}", fault::name(&e)))?;
+    let listed = module.pkcs11.get_mechanism_list(slot).map_err(|e| {
+        format!("cannot be listed: {}; the token may just have gone: look at its own tools, then try again", fault::name(&e))
+    })?;
     let needed = [
         ("ES256/ES384", [MechanismType::ECC_KEY_PAIR_GEN, MechanismType::ECDSA]),
         ("RS256", [MechanismType::RSA_PKCS_KEY_PAIR_GEN, MechanismType::RSA_PKCS]),

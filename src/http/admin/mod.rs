@@ -71,6 +71,9 @@ fn describe(status: &Status) -> String {
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
+    let written = state.services.context.store.stats();
+    metrics::counter!("storage_units_total").absolute(written.units);
+    metrics::counter!("storage_commits_total").absolute(written.commits);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (state.metrics.0)()).into_response()
 }
 

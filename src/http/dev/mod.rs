@@ -4,13 +4,14 @@
 use axum::{
     Extension, Router,
     extract::State,
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use hyper::{HeaderMap, header};
 use serde::Serialize;
 
-use super::{AppState, Error, body::WholeBody, extract::JsonObject, json::GoJson, public::InitializeResponse};
+use super::{AppState, Error, body::WholeBody, extract::JsonObject, host, json::GoJson, public::InitializeResponse};
 use crate::{
     domain::{AttestationPreference, RequestMeta, Tenant, TenantId, UserId},
     services::Initialize,
@@ -23,13 +24,16 @@ pub struct DevTenant {
     pub id: TenantId,
 }
 
-pub(super) fn router() -> Router<AppState> {
+/// These routes ask for no key: they go by names that nobody else's page can have.
+pub(super) fn router(state: &AppState) -> Router<AppState> {
     Router::new()
         .route("/", get(page))
         .route("/dev/page.js", get(script))
         .route("/dev/page.css", get(style))
         .route("/dev/info", get(info))
         .route("/dev/register/initialize", post(initialize))
+        .method_not_allowed_fallback(async || Error::method_not_allowed())
+        .layer(from_fn_with_state(state.clone(), host::own))
 }
 
 /// Nothing but the page's own files, and no frame around it.
