@@ -161,6 +161,11 @@ async fn a_request_id_is_what_the_log_says() {
         let answer = exchange(&server, &head).await;
         let ours = answer.split("x-request-id: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
         assert!(ours.len() == 32 && ours.chars().all(|c| c.is_ascii_alphanumeric()), "{ours:?}");
-        assert!(server.log().contains(ours), "{ours}");
+        // The answer may be here before the line was read from the other process's pipe.
+        let asked = Instant::now();
+        while !server.log().contains(ours) {
+            assert!(asked.elapsed() < Duration::from_secs(5), "{ours}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
