@@ -53,6 +53,14 @@ mod tests {
     use super::*;
     use crate::domain::SystemRng;
 
+    struct Leaves(Arc<AtomicUsize>);
+
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn one_at_a_time_and_nothing_is_left_behind() {
         let flights = Flights::default();
@@ -64,8 +72,9 @@ mod tests {
                 tokio::spawn(async move {
                     let _flight = flights.enter(tenant, Challenge::from_bytes(b"one")).await;
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    // Dropped before the flight, and when the task is aborted while it is inside, too.
+                    let _leaves = Leaves(Arc::clone(&inside));
                     tokio::task::yield_now().await;
-                    inside.fetch_sub(1, Ordering::SeqCst);
                     n
                 })
             })
