@@ -1,6 +1,6 @@
 //! A connection of either engine, and what a unit of work is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 #[cfg(feature = "postgres")]
@@ -35,7 +35,7 @@ pub(super) enum Pooled {
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::pool::PoolConnection<Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::pool::PoolConnection<Postgres>),
+    Postgres(Reading),
 }
 
 impl Pooled {
@@ -45,7 +45,31 @@ impl Pooled {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(c) => Conn::Sqlite(c),
             #[cfg(feature = "postgres")]
-            Self::Postgres(c) => Conn::Postgres(c),
+            Self::Postgres(c) => Conn::Postgres(&mut c.conn),
+        }
+    }
+}
+
+/// A connection that is read from. One on which a statement ran out of its time is not put back: the driver waits for the rest of the
+/// answer first, for ever where none comes, and its place in the pool would be lost.
+#[cfg(feature = "postgres")]
+pub(super) struct Reading {
+    conn: sqlx::pool::PoolConnection<Postgres>,
+    since: Instant,
+}
+
+#[cfg(feature = "postgres")]
+impl From<sqlx::pool::PoolConnection<Postgres>> for Reading {
+    fn from(conn: sqlx::pool::PoolConnection<Postgres>) -> Self {
+        Self { conn, since: Instant::now() }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if self.since.elapsed() >= STATEMENT_LIMIT {
+            self.conn.close_on_drop();
         }
     }
 }

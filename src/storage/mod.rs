@@ -141,7 +141,7 @@ impl Store {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(db) => Pooled::Sqlite(db.readers.acquire().await?),
             #[cfg(feature = "postgres")]
-            Backend::Postgres(db) => Pooled::Postgres(db.pool.acquire().await?),
+            Backend::Postgres(db) => Pooled::Postgres(db.pool.acquire().await?.into()),
         })
     }
 

@@ -89,6 +89,20 @@ async fn half_a_pair_is_reported_and_not_completed() {
     }
 }
 
+/// A process that was killed while it made the health key must not keep all others from starting for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_health_key_is_made_anew() {
+    let hsm = SoftHsm::new();
+    let id = passkey_hsm::hsm::HEALTH_KEY.as_uuid().simple().to_string();
+    for half in ["privkey", "pubkey"] {
+        start(options(&hsm)).await.shutdown().await;
+        hsm.tool(&["--token-label", "passkey-test", "--login", "--pin", "env:PIN", "--delete-object", "--type", half, "--id", &id], "");
+    }
+    let signer = start(options(&hsm)).await;
+    let inventory = signer.inventory().await.unwrap();
+    assert_eq!(inventory.keys.iter().map(|k| (k.private_keys, k.public_keys)).collect::<Vec<_>>(), [(1, 1)]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_token_cannot_make_is_refused_by_name() {
     let hsm = SoftHsm::new();

@@ -144,14 +144,17 @@ async fn a_commit_whose_reply_is_lost_is_unknown_and_can_be_read_again() {
 async fn a_connection_that_falls_silent_is_given_up() {
     let p = Proxied::new().await;
     p.store.ping().await.unwrap();
+    // The driver pings a connection when it is put back, and that has no limit: not what is looked at here.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     p.wire.frozen.store(true, Ordering::SeqCst);
     let silent = p.store.ping().await;
     assert!(matches!(silent, Err(Error::Unavailable(_))), "{silent:?}");
     p.wire.frozen.store(false, Ordering::SeqCst);
     let begun = Instant::now();
     while p.store.ping().await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "its place in the pool is lost");
+        assert!(begun.elapsed() < Duration::from_secs(8), "its place in the pool is lost");
     }
+    tokio::time::sleep(Duration::from_millis(200)).await;
     p.wire.frozen.store(true, Ordering::SeqCst);
     let (store, begun) = (p.store.clone(), Instant::now());
     let asking = tokio::spawn(async move { store.ping().await });

@@ -72,7 +72,8 @@ impl Pair {
 
 /// Makes the pair, or takes over the complete one that is there; then proves that it signs.
 ///
-/// Safe to ask again whatever became of the first time: the pair is looked for under its id first. Half a pair, or two, is for a person.
+/// Safe to ask again whatever became of the first time: the pair is looked for under its id first. Half a pair, or two, is for a person, except
+/// for half a health key.
 pub(super) fn generate(lane: &mut Lane, g: &Generate) -> Result<Generated, KeyError> {
     let index = &lane.device.index;
     let (private, public_key, attributes, taken_over) = {
@@ -101,7 +102,14 @@ pub(super) fn generate(lane: &mut Lane, g: &Generate) -> Result<Generated, KeyEr
 type Found = (ObjectHandle, PublicKey, serde_json::Map<String, serde_json::Value>, bool);
 
 fn find_or_make(session: &Session, g: &Generate) -> Result<Found, KeyError> {
-    let pair = Pair::find(session, g.kid)?;
+    let mut pair = Pair::find(session, g.kid)?;
+    if g.kid == HEALTH_KEY && pair.private.is_empty() != pair.public.is_empty() {
+        // Nobody's tokens depend on it, and without it no process starts: what a cut left of it is cleared away.
+        tracing::warn!("half of the health key is on the token: it is made anew");
+        for object in pair.private.drain(..).chain(pair.public.drain(..)) {
+            session.destroy_object(object)?;
+        }
+    }
     let (private, public, taken_over) = match (pair.private.as_slice(), pair.public.as_slice()) {
         ([private], [public]) => (*private, *public, true),
         ([], []) => {

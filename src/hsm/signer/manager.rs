@@ -9,6 +9,7 @@ use super::{
     keys::{self, KeyError},
     lane::{Device, Lane},
     process::Replies,
+    queue::lock,
     reader::Work,
     turn::Turn,
     worker::only_this_or_die,
@@ -43,6 +44,9 @@ pub(super) fn run(device: &Arc<Device>, manage_keys: bool, work: &Work, replies:
         } else if !manage_keys && matches!(chore, Chore::Generate(_) | Chore::Destroy(_)) {
             Reply::Failed(Failure::Refused("this signer was started with signing rights only".to_owned()))
         } else {
+            // A pair that is made or destroyed by half is for a person to clear up.
+            let changes_keys = matches!(chore, Chore::Generate(_) | Chore::Destroy(_));
+            let _uncut = changes_keys.then(|| lock(&work.uncut));
             work_on(&mut lane, &chore).unwrap_or_else(|error| Reply::Failed(judge(&mut lane, error, replies)))
         };
         replies.send(id, reply);

@@ -129,7 +129,7 @@ fn open(config: &TokenConfig, work: &Work, clock: Arc<dyn Clock>) -> Result<Devi
         let text = "a signer process has no terminal to ask for the PIN at: configure pin_file, pin_credential or pin_env";
         return Err(Error::Configuration(text.to_owned()));
     }
-    let uncut = lock(&work.login);
+    let uncut = lock(&work.uncut);
     let anchor = token.login(&config.pin)?;
     drop((uncut, turn));
     let index = KeyIndex::list(&anchor).map_err(|e| Error::Module(format!("cannot list the keys: {}", fault::name(&e))))?;

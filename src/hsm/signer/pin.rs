@@ -78,6 +78,10 @@ fn read_credential(name: &str) -> Result<Pin, PinError> {
 
 fn read_file(path: &Path, private: bool) -> Result<Pin, PinError> {
     let failed = |error| PinError::Read(path.to_owned(), error);
+    // A pipe would be waited for, for ever.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")));
+    }
     let file = fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.mode() & 0o777;
     if private && mode & 0o077 != 0 {
@@ -135,7 +139,9 @@ mod tests {
             let (_dir, path) = file(content, 0o600);
             assert!(matches!(PinSource::File(path).read(), Err(PinError::Shape)));
         }
-        assert!(matches!(PinSource::File("/nowhere/pin".into()).read(), Err(PinError::Read(..))));
+        for path in ["/nowhere/pin", "/", "/dev/zero"] {
+            assert!(matches!(PinSource::File(path.into()).read(), Err(PinError::Read(..))));
+        }
         assert!(matches!(PinSource::Env("PASSKEY_HSM_NO_SUCH_VARIABLE".into()).read(), Err(PinError::Env(_))));
         for name in ["", "../pin", ".pin", "a/b"] {
             assert!(matches!(PinSource::Credential(name.into()).read(), Err(PinError::Credential(_))));

@@ -22,9 +22,9 @@ const MAX_QUEUED: usize = 4096;
 
 /// What waits to be done, and how it goes.
 pub(super) struct Work {
-    /// Held while the module logs in, which must not be cut short: SoftHSM rewrites the token's file then, and a process that dies at that
-    /// moment leaves an empty one, with which all keys are lost.
-    pub(super) login: Mutex<()>,
+    /// Held while the module does what must not be cut short. At a login SoftHSM rewrites the token's file, and a process that dies at that
+    /// moment leaves an empty one, with which all keys are lost; when keys are made, half a pair.
+    pub(super) uncut: Mutex<()>,
     pub(super) jobs: Queue<Job>,
     pub(super) chores: Queue<Management>,
     pub(super) calls: Arc<Calls>,
@@ -32,12 +32,12 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(workers: usize) -> Self {
-        Self { login: Mutex::default(), jobs: Queue::new(MAX_QUEUED), chores: Queue::new(MAX_QUEUED), calls: Arc::new(Calls::new(workers)) }
+        Self { uncut: Mutex::default(), jobs: Queue::new(MAX_QUEUED), chores: Queue::new(MAX_QUEUED), calls: Arc::new(Calls::new(workers)) }
     }
 }
 
-/// How long a login may take once nobody waits for it any more.
-const LOGIN_LIMIT: Duration = Duration::from_secs(10);
+/// How long a login, or the making of a key, may take once nobody waits for it any more.
+const UNCUT_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Reads for ever.
@@ -49,28 +49,28 @@ pub(super) fn run(socket: UnixStream, work: &Work, replies: &Replies) {
             Ok(true) => {}
             // The server is gone, or wants this process to go. Whatever is under way is nobody's any more.
             Ok(false) => {
-                let _held = after_login(work);
+                let _held = after_the_uncut(work);
                 die()
             }
             Err(error) => {
-                let _held = after_login(work);
+                let _held = after_the_uncut(work);
                 replies.die(1, format!("cannot read requests: {error}"))
             }
         }
         match protocol::decode::<RequestFrame<'static>>(&buffer) {
             Ok(frame) => sort(frame, work, replies),
             Err(error) => {
-                let _held = after_login(work);
+                let _held = after_the_uncut(work);
                 replies.die(1, format!("a request cannot be decoded: {error}"))
             }
         }
     }
 }
 
-/// Waits for the end of a login, and keeps one from beginning; goes on without after a while, because a module can hang in it.
-fn after_login(work: &Work) -> Option<MutexGuard<'_, ()>> {
-    for _ in 0..LOGIN_LIMIT.as_millis() / PAUSE.as_millis() {
-        match work.login.try_lock() {
+/// Waits for the end of what must not be cut short, and keeps more from beginning; goes on without after a while, because a module can hang.
+fn after_the_uncut(work: &Work) -> Option<MutexGuard<'_, ()>> {
+    for _ in 0..UNCUT_LIMIT.as_millis() / PAUSE.as_millis() {
+        match work.uncut.try_lock() {
             Ok(held) => return Some(held),
             Err(TryLockError::Poisoned(held)) => return Some(held.into_inner()),
             Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
