@@ -43,7 +43,7 @@ pub(super) fn run(setup: &Setup, args: &Args, output: &Output) -> Result<ExitCod
         store.close().await;
         let metrics = serve::install_metrics()?;
         let services = setup.server_services().await?;
-        services.context.signer.wait_ready(setup.start_limit()).await?;
+        setup.signer_ready(&services).await?;
         let demo = demo_tenant(setup, &services).await?;
         let tenant = DevTenant { id: demo.tenant_id };
         let json = output.is_json();

@@ -52,7 +52,7 @@ pub(super) fn install_metrics() -> Result<telemetry::Metrics, Failure> {
     Ok(metrics)
 }
 
-/// Serves until SIGTERM or SIGINT, then finishes what was accepted. `bound` is told the addresses before the first request is taken.
+/// Serves until SIGTERM, SIGINT or SIGHUP, then finishes what was accepted. `bound` is told the addresses before the first request is taken.
 pub(super) async fn serve(
     setup: &Setup,
     args: &Args,
@@ -61,6 +61,8 @@ pub(super) async fn serve(
     dev: Option<DevTenant>,
     bound: impl FnOnce(Bound) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
+    // API keys, challenges and tokens pass through this process too.
+    hsm::signer::harden();
     let config = &setup.config.http;
     let limits =
         Limits { connections: config.max_connections, header_timeout: config.header_timeout, shutdown_timeout: config.shutdown_timeout };
@@ -120,10 +122,11 @@ fn write_ready_file(path: Option<&Path>, addresses: Bound) -> Result<(), Failure
 }
 
 async fn wait_for_end() -> Result<(), Failure> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+        _ = hup.recv() => {}
     }
     Ok(())
 }

@@ -6,7 +6,6 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use tokio::runtime;
@@ -81,9 +80,13 @@ impl Setup {
         }))
     }
 
-    /// How long a command waits for its signer process.
-    pub(super) fn start_limit(&self) -> Duration {
-        self.signer_options(1).start_limit
+    /// Waits until a signer process is up; if none comes up, says what the last one said.
+    pub(super) async fn signer_ready(&self, services: &Services) -> Result<(), Failure> {
+        let signer = &services.context.signer;
+        let Err(error) = signer.wait_ready(self.signer_options(1).start_limit).await else { return Ok(()) };
+        let last = signer.status().processes.into_iter().find_map(|process| process.last_error);
+        let why = last.filter(|last| !error.to_string().contains(last.as_str())).map(|last| format!(": {last}")).unwrap_or_default();
+        Err(Failure::new(format!("{error}{why}; `passkey-hsm doctor` says more")))
     }
 
     fn signer_options(&self, processes: usize) -> SignerOptions {
@@ -126,7 +129,7 @@ pub(super) fn token_config(hsm: &config::Hsm, manage_keys: bool) -> Result<Token
         (Some(file), ..) => PinSource::File(file.clone()),
         (_, Some(name), _) => PinSource::Credential(name.clone()),
         (.., Some(name)) => PinSource::Env(name.clone()),
-        _ => PinSource::Prompt,
+        _ => PinSource::Keypad,
     };
     Ok(TokenConfig {
         module: hsm.module.clone(),

@@ -120,7 +120,7 @@ async fn create(setup: &Setup, args: CreateArgs, output: &Output) -> Result<(), 
     let api_key_name = (!args.no_api_key).then(|| args.api_key_name.clone());
     let new = if resume.is_none() { Some(args.into_tenant()?) } else { None };
     let services = setup.services().await?;
-    services.context.signer.wait_ready(setup.start_limit()).await?;
+    setup.signer_ready(&services).await?;
     let created = match (resume, new) {
         (Some(tenant), _) => services.tenants.resume(tenant, api_key_name.as_deref()).await,
         (None, Some(new)) => services.tenants.create(new, api_key_name.as_deref()).await,

@@ -17,6 +17,7 @@ mod rng;
 mod secret;
 mod signing_key;
 mod tenant;
+mod tenant_settings;
 mod user;
 
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyHash, ApiKeyRecord};
@@ -33,8 +34,9 @@ pub use signing_key::{
     JWKS_MAX_AGE, KeyEvidence, KeyState, RSA_BITS, RsaBitsError, SigningAlgorithm, SigningKey, TOKEN_LIFETIME, rsa_bits,
 };
 pub use tenant::{
-    Attachment, AttestationPreference, ConfigError, Cors, Hint, Mfa, RelyingParty, ResidentKey, Tenant, TenantConfig, TenantSettings,
-    UserVerification, Webauthn,
+    Attachment, AttestationPreference, ConfigError, Cors, Hint, Mfa, RelyingParty, ResidentKey, Tenant, TenantConfig, UserVerification,
+    Webauthn,
 };
+pub use tenant_settings::TenantSettings;
 pub use text_enum::ParseEnumError;
 pub use user::{User, UserId, UserIdError};

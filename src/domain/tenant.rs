@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Origin, SigningAlgorithm, TenantId, Timestamp, rsa_bits};
+use super::{Origin, TenantId, TenantSettings, Timestamp};
 
 /// How much the relying party wants to see the authenticator's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -199,65 +199,6 @@ impl Mfa {
     }
 }
 
-/// What a tenant may choose that the contract does not know. A resource of its own: replacing the configuration never touches it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set by name in a file")]
-pub struct TenantSettings {
-    /// What its next signing key signs with.
-    pub algorithm: SigningAlgorithm,
-    /// Size of its next key if that is an RSA key: one of [`super::RSA_BITS`].
-    #[serde(deserialize_with = "read_rsa_bits")]
-    pub rsa_bits: u32,
-    /// Whether registration options list the user's credentials, so that no authenticator makes a second one.
-    pub exclude_credentials: bool,
-    /// What registration options ask the browser to offer first.
-    pub hints: Vec<Hint>,
-    /// Whether registration options ask whether the credential is discoverable (`credProps`).
-    pub cred_props: bool,
-    /// Whether ceremonies in an iframe of another origin are accepted (`crossOrigin`).
-    pub allow_cross_origin: bool,
-    /// Top-level origins accepted when `crossOrigin` is true; any when empty.
-    pub top_origins: Vec<Origin>,
-    /// Whether a fido-u2f statement may come with an AAGUID that is not zero, as in the W3C's own example.
-    pub allow_u2f_aaguid: bool,
-    /// The `iss` claim of its tokens; by default the tenant's public URL.
-    #[serde(deserialize_with = "issuer")]
-    pub issuer: Option<String>,
-}
-
-fn read_rsa_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    rsa_bits(u32::deserialize(deserializer)?).map_err(|e| D::Error::custom(format_args!("rsa_bits: {e}")))
-}
-
-impl Default for TenantSettings {
-    fn default() -> Self {
-        Self {
-            algorithm: SigningAlgorithm::default(),
-            rsa_bits: 3072,
-            exclude_credentials: true,
-            hints: Vec::new(),
-            cred_props: true,
-            allow_cross_origin: true,
-            top_origins: Vec::new(),
-            allow_u2f_aaguid: true,
-            issuer: None,
-        }
-    }
-}
-
-impl TenantSettings {
-    /// The modulus size of its next key: `None` unless that is an RSA key.
-    pub fn key_bits(&self) -> Option<u32> {
-        self.algorithm.is_rsa().then_some(self.rsa_bits)
-    }
-}
-
-fn issuer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let issuer = Option::<String>::deserialize(from)?;
-    if issuer.as_deref() == Some("") { Err(D::Error::custom("issuer must not be empty")) } else { Ok(issuer) }
-}
-
 /// The configuration as sent: anything may be missing, and all that is wrong is reported at once.
 #[derive(Deserialize)]
 struct RawConfig {
@@ -318,6 +259,16 @@ impl Faults {
         value
     }
 
+    /// A domain as browsers write it: lower case, no scheme, no port.
+    fn domain(&mut self, name: &str, value: Option<String>) -> String {
+        let value = self.required(name, value);
+        let host = Url::parse(&format!("https://{value}/")).ok().and_then(|url| url.host_str().map(str::to_owned));
+        if !value.is_empty() && host.as_ref() != Some(&value) {
+            self.0.push(format!("{name} must be a domain, such as example.org, not {value:?}"));
+        }
+        value
+    }
+
     /// Milliseconds from 1 to a day.
     fn timeout(&mut self, value: Option<i64>) -> u32 {
         match value {
@@ -359,7 +310,7 @@ impl TryFrom<RawConfig> for TenantConfig {
             faults.0.push("allow_unsafe_wildcard is a required field".to_owned());
         }
         let relying_party = RelyingParty {
-            id: faults.required("id", raw.webauthn.relying_party.id),
+            id: faults.domain("id", raw.webauthn.relying_party.id),
             display_name: faults.required("display_name", raw.webauthn.relying_party.display_name),
             icon: faults.url("icon", raw.webauthn.relying_party.icon),
             origins: faults.origins(raw.webauthn.relying_party.origins),
@@ -432,23 +383,24 @@ mod tests {
 
     #[test]
     fn impossible_values_are_refused() {
-        for (timeout, origin) in [(-1, "https://example.org"), (90_000_000, "https://example.org"), (60000, "example.org")] {
-            let config = json!({
+        let web = "https://example.org";
+        let config = |timeout: i64, id: &str, origin: &str| {
+            serde_json::from_value::<TenantConfig>(json!({
                 "cors": {"allowed_origins": ["*"], "allow_unsafe_wildcard": true},
-                "webauthn": {"timeout": timeout, "relying_party": {"id": "example.org", "display_name": "E", "origins": [origin]}},
-            });
-            assert!(serde_json::from_value::<TenantConfig>(config).is_err(), "{timeout} {origin}");
-        }
-    }
-
-    #[test]
-    fn rsa_keys_have_sizes_that_are_made() {
-        let settings = |bits: u32| serde_json::from_value::<TenantSettings>(json!({ "rsa_bits": bits }));
-        for bits in crate::domain::RSA_BITS {
-            assert_eq!(settings(bits).unwrap().rsa_bits, bits);
-        }
-        for bits in [0, 1024, 2500, 8192] {
-            assert_eq!(settings(bits).unwrap_err().to_string(), format!("rsa_bits: an RSA key has 2048, 3072 or 4096 bits, not {bits}"));
+                "webauthn": {"timeout": timeout, "relying_party": {"id": id, "display_name": "E", "origins": [origin]}},
+            }))
+        };
+        assert!(config(60_000, "example.org", web).is_ok() && config(60_000, "localhost", web).is_ok());
+        for (timeout, id, origin) in [
+            (-1, "example.org", web),
+            (90_000_000, "example.org", web),
+            (60_000, "example.org", "example.org"),
+            (60_000, "https://example.org", web),
+            (60_000, "example.org:443", web),
+            (60_000, "example.org/", web),
+            (60_000, "Example.org", web),
+        ] {
+            assert!(config(timeout, id, origin).is_err(), "{timeout} {id} {origin}");
         }
     }
 }

@@ -32,8 +32,8 @@ pub struct SignerOptions {
     pub manage_deadline: Duration,
     /// How long a process may take from its start to its first signature.
     pub start_limit: Duration,
-    /// How often a process is asked for a sign of life. One that owes it for three times this long is killed if it was stopped, and after
-    /// twenty times whatever it does.
+    /// How often a process is asked for a sign of life. One that owes it is killed if it was stopped, and after twenty times this long
+    /// whatever it does.
     pub heartbeat: Duration,
     /// How often a process has to sign with the health key.
     pub health_interval: Duration,

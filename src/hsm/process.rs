@@ -30,7 +30,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How many heartbeats may pass before an answer that is owed counts as never coming: of a process that was stopped, and of one that runs,
 /// which on a busy host may only be waiting for a processor. Its signatures go to the other one meanwhile.
-const BEATS_OWED_STOPPED: u32 = 3;
+const BEATS_OWED_STOPPED: u32 = 1;
 const BEATS_OWED: u32 = 20;
 
 /// Tells health signatures apart, so that none answers for another.

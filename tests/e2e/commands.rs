@@ -170,6 +170,13 @@ async fn doctor_names_what_is_wrong_and_what_to_do() {
         assert!(bad.iter().any(|f| f["name"] == check && f["advice"].as_str().is_some_and(|a| !a.is_empty())), "{name}: {bad:?}");
     }
 
+    // No PIN source is for a token with a keypad; this one has none.
+    let without = server.folder.path().join("without-pin.toml");
+    let config = fs::read_to_string(server.folder.path().join("passkey-hsm.toml")).unwrap();
+    fs::write(&without, config.lines().filter(|line| !line.starts_with("pin_file")).collect::<Vec<_>>().join("\n")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_passkey-hsm")).arg("--config").arg(&without).args(["--json", "doctor"]).output().unwrap();
+    assert!(text(&output).contains("the token has no keypad") && output.status.code() == Some(1), "{}", text(&output));
+
     // One tenant's key is gone from the token: doctor names it, its tenant is answered 503, the others go on.
     let id = cka_id(&lost.kid);
     for class in ["privkey", "pubkey"] {

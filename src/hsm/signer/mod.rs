@@ -36,6 +36,7 @@ pub use address::{TokenAddress, TokenAddressError};
 pub use mechanism::Hashing;
 pub use pin::{PinError, PinSource};
 pub use probe::{Report, Step, probe};
+pub use process::harden;
 
 use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, queue::lock, reader::Work, token::Module, turn::Turn};
 use super::protocol::Reply;
@@ -125,10 +126,6 @@ fn open(config: &TokenConfig, work: &Work, clock: Arc<dyn Clock>) -> Result<Devi
     let turn = Turn::wait(&config.module);
     let module = Module::load(&config.module)?;
     let token = module.find(&config.token)?;
-    if config.pin == PinSource::Prompt && !token.has_keypad() {
-        let text = "a signer process has no terminal to ask for the PIN at: configure pin_file, pin_credential or pin_env";
-        return Err(Error::Configuration(text.to_owned()));
-    }
     let uncut = lock(&work.uncut);
     let anchor = token.login(&config.pin)?;
     drop((uncut, turn));

@@ -23,9 +23,8 @@ pub enum PinSource {
     Credential(String),
     /// An environment variable. Other processes of the same user can read it: for development only.
     Env(String),
-    /// The token's own keypad; where it has none, the terminal, for commands that run in its foreground. A signer process has no terminal and
-    /// refuses to start then.
-    Prompt,
+    /// The token's own keypad.
+    Keypad,
 }
 
 /// Why there is no PIN. Says nothing of what was found in its place.
@@ -43,16 +42,16 @@ pub enum PinError {
     /// The variable is not there.
     #[error("the environment variable {0} with the PIN is not set")]
     Env(String),
-    /// No terminal.
-    #[error("cannot ask for the PIN: {0}")]
-    Prompt(#[source] io::Error),
+    /// No source is configured, and the token has no keypad.
+    #[error("the token has no keypad, and a signer process no terminal to ask for the PIN at")]
+    NoKeypad,
     /// Empty, too long, or not text.
     #[error("the PIN is empty, longer than 1024 bytes, or not UTF-8")]
     Shape,
 }
 
 impl PinSource {
-    /// Reads the PIN.
+    /// Reads the PIN, which is nowhere to be read where it is entered at a keypad.
     pub fn read(&self) -> Result<Pin, PinError> {
         match self {
             Self::File(path) => read_file(path, true),
@@ -61,7 +60,7 @@ impl PinSource {
                 tracing::warn!("the PIN comes from the environment variable {name}: for development only");
                 checked(&Zeroizing::new(env::var(name).map_err(|_| PinError::Env(name.clone()))?))
             }
-            Self::Prompt => checked(&Zeroizing::new(rpassword::prompt_password("PIN of the token: ").map_err(PinError::Prompt)?)),
+            Self::Keypad => Err(PinError::NoKeypad),
         }
     }
 }

@@ -8,7 +8,7 @@ use cryptoki::{
 };
 
 use super::{
-    Error, PinSource, TokenConfig, attributes, fault,
+    Error, TokenConfig, attributes, fault,
     index::find,
     mechanism::{Hashing, sign},
     process::harden,
@@ -70,9 +70,10 @@ fn checks(config: &TokenConfig, report: &mut Report) -> Option<()> {
         format!("label {:?}, serial {:?}, {} {}, firmware {}", info.label, info.serial, info.manufacturer, info.model, info.firmware)
     })?;
     report.add("token flags", token.check_flags().map_err(|e| explain(&e)), |()| "nothing speaks against a login".to_owned())?;
-    if config.pin != PinSource::Prompt {
-        report.add("pin", config.pin.read().map_err(|e| format!("{e}; {PIN_ADVICE}")), |_| "can be read, by its owner alone".to_owned())?;
-    }
+    let pin = token.pin(&config.pin).map_err(|e| format!("{e}; {PIN_ADVICE}"));
+    report.add("pin", pin, |pin| {
+        if pin.is_some() { "can be read, by its owner alone" } else { "is entered at the token's keypad" }.to_owned()
+    })?;
     let session = report.add("login", token.login(&config.pin).map_err(|e| explain(&e)), |_| "the token accepts the PIN".to_owned())?;
     drop(turn);
     report.add("mechanisms", mechanisms(&module, token.slot), Clone::clone)?;

@@ -15,7 +15,7 @@ use super::queue::lock;
 use crate::hsm::protocol::{self, MAX_REPLY, Reply, ReplyFrame};
 
 /// No core dumps, and no ptrace or `/proc/PID/mem` by other processes of the same user: the PIN passes through this memory.
-pub(super) fn harden() {
+pub fn harden() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
         tracing::warn!("cannot forbid others to look into this process: {error}");

@@ -12,11 +12,11 @@ use cryptoki::{
 use openssl::sha::Sha256;
 
 use super::{
-    Error, PinSource, TokenAddress,
+    Error, PinError, PinSource, TokenAddress,
     address::trim,
     fault::{self, Class},
 };
-use crate::hsm::TokenInfo;
+use crate::{domain::Pin, hsm::TokenInfo};
 
 /// A loaded and initialized module. One a process: two would be one to the library.
 pub(super) struct Module {
@@ -147,9 +147,9 @@ impl Token<'_> {
         }
     }
 
-    /// Whether the token has a keypad of its own.
-    pub(super) fn has_keypad(&self) -> bool {
-        self.info.protected_authentication_path()
+    /// The PIN to log in with; `None` where it is entered at the token's own keypad.
+    pub(super) fn pin(&self, source: &PinSource) -> Result<Option<Pin>, PinError> {
+        if *source == PinSource::Keypad && self.info.protected_authentication_path() { Ok(None) } else { source.read().map(Some) }
     }
 
     /// Opens the anchor session and logs in: every other session of the process inherits the login, and loses it with this one.
@@ -160,13 +160,8 @@ impl Token<'_> {
             .pkcs11
             .open_rw_session(self.slot)
             .map_err(|e| Error::Module(format!("cannot open a session: {}", fault::name(&e))))?;
-        let outcome = if self.has_keypad() && *pin == PinSource::Prompt {
-            anchor.login(UserType::User, None)
-        } else {
-            let pin = pin.read().map_err(|e| Error::Configuration(e.to_string()))?;
-            anchor.login(UserType::User, Some(&AuthPin::from(pin.expose())))
-        };
-        match outcome {
+        let pin = self.pin(pin).map_err(|e| Error::Configuration(e.to_string()))?;
+        match anchor.login(UserType::User, pin.map(|pin| AuthPin::from(pin.expose())).as_ref()) {
             Ok(()) | Err(P11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(anchor),
             Err(e) if fault::login_may_be_retried(&e) => Err(Error::Module(format!("cannot log in: {}", fault::name(&e)))),
             Err(e) if fault::classify(&e) == Class::Pin => Err(Error::Pin(format!("the token refused it ({})", fault::name(&e)))),

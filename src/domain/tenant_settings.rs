@@ -1,0 +1,82 @@
+//! What a tenant may choose that the contract does not know.
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use super::{Hint, Origin, SigningAlgorithm, rsa_bits};
+
+/// Settings beside the contract's configuration. A resource of its own: replacing the configuration never touches it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set by name in a file")]
+pub struct TenantSettings {
+    /// What its next signing key signs with.
+    pub algorithm: SigningAlgorithm,
+    /// Size of its next key if that is an RSA key: one of [`super::RSA_BITS`].
+    #[serde(deserialize_with = "read_rsa_bits")]
+    pub rsa_bits: u32,
+    /// Whether registration options list the user's credentials, so that no authenticator makes a second one.
+    pub exclude_credentials: bool,
+    /// What registration options ask the browser to offer first.
+    pub hints: Vec<Hint>,
+    /// Whether registration options ask whether the credential is discoverable (`credProps`).
+    pub cred_props: bool,
+    /// Whether ceremonies in an iframe of another origin are accepted (`crossOrigin`).
+    pub allow_cross_origin: bool,
+    /// Top-level origins accepted when `crossOrigin` is true; any when empty.
+    pub top_origins: Vec<Origin>,
+    /// Whether a fido-u2f statement may come with an AAGUID that is not zero, as in the W3C's own example.
+    pub allow_u2f_aaguid: bool,
+    /// The `iss` claim of its tokens; by default the tenant's public URL.
+    #[serde(deserialize_with = "issuer")]
+    pub issuer: Option<String>,
+}
+
+fn read_rsa_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    rsa_bits(u32::deserialize(deserializer)?).map_err(|e| D::Error::custom(format_args!("rsa_bits: {e}")))
+}
+
+impl Default for TenantSettings {
+    fn default() -> Self {
+        Self {
+            algorithm: SigningAlgorithm::default(),
+            rsa_bits: 3072,
+            exclude_credentials: true,
+            hints: Vec::new(),
+            cred_props: true,
+            allow_cross_origin: true,
+            top_origins: Vec::new(),
+            allow_u2f_aaguid: true,
+            issuer: None,
+        }
+    }
+}
+
+impl TenantSettings {
+    /// The modulus size of its next key: `None` unless that is an RSA key.
+    pub fn key_bits(&self) -> Option<u32> {
+        self.algorithm.is_rsa().then_some(self.rsa_bits)
+    }
+}
+
+fn issuer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let issuer = Option::<String>::deserialize(from)?;
+    if issuer.as_deref() == Some("") { Err(D::Error::custom("issuer must not be empty")) } else { Ok(issuer) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rsa_keys_have_sizes_that_are_made() {
+        let settings = |bits: u32| serde_json::from_value::<TenantSettings>(json!({ "rsa_bits": bits }));
+        for bits in crate::domain::RSA_BITS {
+            assert_eq!(settings(bits).unwrap().rsa_bits, bits);
+        }
+        for bits in [0, 1024, 2500, 8192] {
+            assert_eq!(settings(bits).unwrap_err().to_string(), format!("rsa_bits: an RSA key has 2048, 3072 or 4096 bits, not {bits}"));
+        }
+    }
+}
