@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Failure, Output, Setup,
     output::{facts, table},
-    setup::name,
+    setup::{block_on, name},
 };
 use crate::domain::{ApiKey, ApiKeyId, ApiKeyRecord, TenantId};
 
@@ -37,7 +37,7 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
-    setup.block_on(async {
+    block_on(async {
         // None of these needs the HSM: no signer is started.
         let services = setup.services_without_signer().await?;
         let keys = &services.api_keys;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::{
     Failure, Output, Setup, output,
     serve::{self, Args, Bound},
+    setup::block_on,
 };
 use crate::{
     domain::{TenantConfig, TenantId, TenantSettings},
@@ -37,7 +38,7 @@ pub(super) fn run(setup: &Setup, args: &Args, output: &Output) -> Result<ExitCod
     if !address.ip().is_loopback() {
         return Err(Failure::usage(format!("dev mode makes passkeys for whoever asks: it listens on loopback only, not on {address}")));
     }
-    setup.block_on(async {
+    block_on(async {
         let store = setup.open_store().await?;
         store.migrate().await?;
         store.close().await;

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{process::Command, time::timeout};
 
-use super::{Failure, Output, Setup};
+use super::{Failure, Output, Setup, setup::block_on};
 use crate::{
     domain::{KeyState, SigningKey, Tenant},
     hsm::{HEALTH_KEY, Inventory, signer::Step},
@@ -82,7 +82,7 @@ fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
     let mut findings = vec![Finding::good("configuration", shown_file(setup))];
     let hsm = probe(setup)?;
     let hsm_well = hsm.iter().all(|f| f.ok);
-    setup.block_on(async {
+    block_on(async {
         let (store, database) = check_database(setup).await;
         findings.extend(database);
         findings.extend(hsm);
@@ -131,7 +131,7 @@ fn probe(setup: &Setup) -> Result<Vec<Finding>, Failure> {
     let command = setup.signer_command(&["--probe"]);
     let mut probe = Command::new(command.program);
     probe.args(command.args).env_clear().envs(command.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let done = setup.block_on(async { Ok(timeout(PROBE_LIMIT, probe.kill_on_drop(true).output()).await) })?;
+    let done = block_on(async { Ok(timeout(PROBE_LIMIT, probe.kill_on_drop(true).output()).await) })?;
     let Ok(done) = done else {
         let advice = "a call into the PKCS#11 module hangs, or the PIN's file never ends: see to the device, its network and its own log";
         return Ok(vec![Finding::bad("module", format!("no answer within {} s", PROBE_LIMIT.as_secs()), advice)]);

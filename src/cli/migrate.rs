@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Failure, Output, Setup};
+use super::{Failure, Output, Setup, setup::block_on};
 
 /// Applies what is missing, and says what that was.
 pub(super) fn run(setup: &Setup, output: &Output) -> Result<ExitCode, Failure> {
-    setup.block_on(async {
+    block_on(async {
         let store = setup.open_store().await?;
         let applied = store.migrate().await?;
         store.close().await;

@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{Failure, Setup};
+use super::{Failure, Setup, setup::block_on};
 use crate::{
     hsm::{self, Signer},
     http::{self, AppState, DevTenant, Limits, Server, TrustedProxies},
@@ -38,7 +38,7 @@ pub(super) struct Bound {
 }
 
 pub(super) fn run(setup: &Setup, args: &Args) -> Result<ExitCode, Failure> {
-    setup.block_on(async {
+    block_on(async {
         let metrics = install_metrics()?;
         let services = setup.server_services().await?;
         serve(setup, args, metrics, services, None, |_| Ok(())).await

@@ -34,13 +34,6 @@ impl Setup {
         Ok(Self { config })
     }
 
-    /// Runs a command's future on a runtime of its own.
-    #[expect(clippy::unused_self, reason = "the runtime's size is a setting to be")]
-    pub(super) fn block_on<T>(&self, command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(command)
-    }
-
     /// Connects to the database.
     pub(super) async fn open_store(&self) -> Result<Store, Failure> {
         let database = &self.config.database;
@@ -117,6 +110,12 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         return Err("a name has 1 to 200 characters, and no control characters".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Runs a command's future on a runtime of its own.
+pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(command)
 }
 
 /// The `[hsm]` section as the HSM engine takes it.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Failure, Output, Setup, api_key,
     output::{facts, table},
-    setup::name,
+    setup::{block_on, name},
     tenant_file::TenantFile,
 };
 use crate::{
@@ -94,7 +94,7 @@ fn parse_rsa_bits(text: &str) -> Result<u32, String> {
 }
 
 pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
-    setup.block_on(async {
+    block_on(async {
         match command {
             Command::Create(args) => create(setup, *args, output).await?,
             Command::List => list(setup, output).await?,

@@ -79,7 +79,7 @@ impl Server {
         }
         drop(self.listener);
         if tokio::time::timeout(self.limits.shutdown_timeout, graceful.shutdown()).await.is_err() {
-            tracing::warn!("some connections did not finish in time and were cut");
+            tracing::warn!("some connections did not finish in time: they are cut");
         }
     }
 }

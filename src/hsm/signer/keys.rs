@@ -13,10 +13,10 @@ use super::{
     fault::{self, Class},
     index::find,
     lane::Lane,
-    template::{self, RSA_BITS, Step},
+    template::{self, Step},
 };
 use crate::{
-    domain::{KeyEvidence, KeyId},
+    domain::{KeyEvidence, KeyId, RSA_BITS},
     hsm::{
         Inventory, InventoryKey, evidence,
         health::HEALTH_KEY,

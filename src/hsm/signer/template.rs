@@ -24,9 +24,6 @@ impl Step {
     pub(super) const ALL: [Self; 4] = [Self::Full, Self::Modifiable, Self::OtherUses, Self::Least];
 }
 
-/// Sizes of RSA keys that are made.
-pub(super) const RSA_BITS: [u32; 3] = [2048, 3072, 4096];
-
 /// CKA_KEY_TYPE of an algorithm's keys.
 pub(super) const fn key_type(algorithm: SigningAlgorithm) -> KeyType {
     match algorithm {
