@@ -21,7 +21,7 @@ use crate::{
 
 engines! {
     every_format_and_algorithm, every_token_algorithm, options_are_the_contracts, a_second_passkey, other_peoples_authenticators,
-    user_verification_that_was_asked_for
+    user_verification_that_was_asked_for, a_key_that_is_suspended_signs_nothing
 }
 
 /// What the token of `user`'s `credential` has to be, whoever verifies it.
@@ -179,4 +179,21 @@ async fn user_verification_that_was_asked_for(server: Server) {
         lax.finalize(draft.body().to_string()).await.token();
     }
     assert_eq!(server.count("credentials WHERE user_verified = true").await, 0);
+}
+
+async fn a_key_that_is_suspended_signs_nothing(server: Server) {
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let body = tenant.draft("ann", Format::PackedSelf, Algorithm::Es256).await.body().to_string();
+    assert_eq!(server.execute("UPDATE signing_keys SET state = 'suspended'").await, 1);
+    let answer = tenant.finalize(body.clone()).await;
+    assert!(answer.problem(503, "Service Unavailable").contains("no active signing key"));
+    assert_eq!(answer.header("Retry-After"), "1");
+    assert_eq!((server.count("credentials").await, server.count("ceremonies").await), (0, 1));
+    // Its tokens of before are verified on; one that is compromised is gone from the JWKS at once.
+    assert_eq!(tenant.jwks().await.json()["keys"][0]["kid"], tenant.kid);
+    server.execute("UPDATE signing_keys SET state = 'compromised'").await;
+    assert_eq!(tenant.jwks().await.json(), json!({"keys": []}));
+    // Nothing was used up.
+    server.execute("UPDATE signing_keys SET state = 'active'").await;
+    tenant.finalize(body).await.token();
 }
