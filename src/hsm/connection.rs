@@ -168,6 +168,8 @@ impl Connection {
         }
     }
 
+    /// Never ends by itself: when nothing can be sent any more, what the process said before it went may still wait to be read, and the
+    /// end is the reader's to find.
     async fn flush_outbox(&self) -> io::Result<()> {
         loop {
             self.outbox_filled.notified().await;
@@ -177,7 +179,10 @@ impl Connection {
                 match self.stream.try_write(&outbox) {
                     Ok(written) => drop(outbox.drain(..written)),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        tracing::debug!("a signer process takes no more requests: {error}");
+                        outbox.clear();
+                    }
                 }
             }
         }
@@ -255,5 +260,18 @@ mod tests {
             drop(connection.begin(request, SOON).unwrap());
         }
         assert!(tokio::task::spawn_blocking(move || reader.join().unwrap()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn last_words_are_heard_though_nothing_can_be_sent_any_more() {
+        for _ in 0..100 {
+            let (connection, theirs) = pair();
+            let body = Reply::Stopping { code: 4, text: "no module".into() };
+            (&theirs).write_all(&protocol::encode(&ReplyFrame { id: 0, body }, MAX_REPLY).unwrap()).unwrap();
+            drop(theirs);
+            let _ = connection.begin(Request::Ping, SOON);
+            connection.closed().await;
+            assert_eq!(connection.stopping(), Some((4, "no module".into())));
+        }
     }
 }
