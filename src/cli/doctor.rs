@@ -124,7 +124,7 @@ async fn check_database(setup: &Setup) -> (Option<Store>, Vec<Finding>) {
 }
 
 /// How long the module may take for all steps of the probe. A device that is slow to log in is well below.
-const PROBE_LIMIT: Duration = Duration::from_mins(1);
+pub(super) const PROBE_LIMIT: Duration = Duration::from_mins(1);
 
 /// The steps up to a test signature, in a process of their own: a module that crashes takes only that one along.
 fn probe(setup: &Setup) -> Result<Vec<Finding>, Failure> {

@@ -25,8 +25,12 @@ use super::{
 };
 use crate::domain::{SigningAlgorithm, Timestamp};
 
-/// How long a process may take to leave after its socket was closed.
-const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a process may take to leave after its socket was closed: longer than it allows itself for what must not be cut short. One that
+/// has nothing of the kind leaves in milliseconds.
+const LEAVE_LIMIT: Duration = Duration::from_secs(11);
+
+/// How long to wait for the last words of a process that ends by itself.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// How many heartbeats may pass before an answer that is owed counts as never coming: of a process that was stopped, and of one that runs,
 /// which on a busy host may only be waiting for a processor. Its signatures go to the other one meanwhile.
@@ -163,7 +167,7 @@ impl Process {
     /// Kills it, if it is not dead yet, and finds out why it ended.
     pub(super) async fn end(mut self, reason: &'static str, why: String) -> Ending {
         // It may have said why a moment ago, and be about to leave with its exit code.
-        let status = if reason == "start" || reason == "exit" { timeout(LEAVE_LIMIT / 4, self.child.wait()).await.ok() } else { None };
+        let status = if reason == "start" || reason == "exit" { timeout(LAST_WORDS, self.child.wait()).await.ok() } else { None };
         self.connection.close();
         let status = if let Some(status) = status {
             status

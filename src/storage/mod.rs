@@ -139,7 +139,7 @@ impl Store {
     async fn reader(&self) -> Result<Pooled, Error> {
         Ok(match &self.0 {
             #[cfg(feature = "sqlite")]
-            Backend::Sqlite(db) => Pooled::Sqlite(db.readers.acquire().await?),
+            Backend::Sqlite(db) => Pooled::Sqlite(db.reader().await?),
             #[cfg(feature = "postgres")]
             Backend::Postgres(db) => Pooled::Postgres(db.pool.acquire().await?.into()),
         })

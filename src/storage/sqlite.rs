@@ -5,7 +5,6 @@
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::Path, str::FromStr, sync::Arc, time::Duration};
 
-use futures::FutureExt;
 use sqlx::{
     ConnectOptions, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -23,6 +22,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct Sqlite {
     pub(super) writer: Writer,
     pub(super) readers: SqlitePool,
+    file: Arc<DataFile>,
     pub(super) counters: Arc<Counters>,
     options: SqliteConnectOptions,
 }
@@ -57,13 +57,15 @@ impl Sqlite {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
-            // A file does not hang up. But it can be taken away.
-            .test_before_acquire(false)
-            .before_acquire(move |_, meta| {
-                let has_the_file = file.is_of(meta.age);
-                async move { Ok(has_the_file) }.boxed()
-            });
-        Ok(Self { writer, readers: pool.connect_lazy_with(readers), counters, options })
+            // A file does not hang up.
+            .test_before_acquire(false);
+        Ok(Self { writer, readers: pool.connect_lazy_with(readers), file, counters, options })
+    }
+
+    /// A connection that reads, unless the file was taken away.
+    pub(super) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, Error> {
+        self.file.check()?;
+        Ok(self.readers.acquire().await?)
     }
 
     /// A connection of its own that may write, for migrations.

@@ -17,7 +17,7 @@ use super::{
     Error,
     conn::{Conn, Done, Work, bounded_commit},
     counters::Counters,
-    data_file::{DataFile, Identity},
+    data_file::DataFile,
     error::Fault,
 };
 use crate::failpoint;
@@ -41,7 +41,7 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the writer on the current runtime. It opens another connection with `options` after a failure, or when another file took the
+    /// Starts the writer on the current runtime. It opens another connection with `options` after a failure, never to another file in the
     /// place of the one that it has.
     pub(super) async fn start(options: SqliteConnectOptions, file: Arc<DataFile>, counters: Arc<Counters>) -> Result<Self, Error> {
         let (queue, messages) = mpsc::channel(QUEUE);
@@ -120,11 +120,8 @@ impl<D: Send + Sync, T: Send> Unit for Pending<D, T> {
     }
 }
 
-/// A connection, and the file that it has.
-type Open = (SqliteConnection, Option<Identity>);
-
 struct Task {
-    conn: Option<Open>,
+    conn: Option<SqliteConnection>,
     options: SqliteConnectOptions,
     file: Arc<DataFile>,
     counters: Arc<Counters>,
@@ -140,7 +137,7 @@ impl Task {
                 self.write_group(first).await;
             }
         }
-        if let Some((conn, _)) = self.conn.take()
+        if let Some(conn) = self.conn.take()
             && let Err(error) = conn.close().await
         {
             tracing::warn!(%error, "the database's writer did not close well");
@@ -191,18 +188,16 @@ impl Task {
         }
     }
 
-    async fn connection(&mut self) -> Result<Open, Error> {
+    async fn connection(&mut self) -> Result<SqliteConnection, Error> {
+        self.file.check()?;
         match self.conn.take() {
-            Some((conn, file)) if self.file.still(file).is_ok() => Ok((conn, file)),
-            _ => {
-                let file = self.file.now();
-                Ok((self.options.connect().await?, file))
-            }
+            Some(conn) => Ok(conn),
+            None => Ok(self.options.connect().await?),
         }
     }
 
     /// One transaction: the units in `group`, then those that wait, which are added to it.
-    async fn transaction(&mut self, (conn, file): &mut Open, group: &mut Vec<Box<dyn Unit>>) -> Result<(), Error> {
+    async fn transaction(&mut self, conn: &mut SqliteConnection, group: &mut Vec<Box<dyn Unit>>) -> Result<(), Error> {
         let mut tx = match conn.begin_with("BEGIN IMMEDIATE").await {
             Ok(tx) => tx,
             Err(error) => {
@@ -234,7 +229,7 @@ impl Task {
         for name in &kept {
             failpoint::hit_in("storage.before_commit", name);
         }
-        self.file.still(*file)?;
+        self.file.check()?;
         bounded_commit(tx.commit()).await?;
         for name in &kept {
             failpoint::hit_in("storage.after_commit", name);

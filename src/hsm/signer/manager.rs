@@ -44,8 +44,10 @@ pub(super) fn run(device: &Arc<Device>, manage_keys: bool, work: &Work, replies:
         } else if !manage_keys && matches!(chore, Chore::Generate(_) | Chore::Destroy(_)) {
             Reply::Failed(Failure::Refused("this signer was started with signing rights only".to_owned()))
         } else {
-            // A pair that is made or destroyed by half is for a person to clear up.
             let changes_keys = matches!(chore, Chore::Generate(_) | Chore::Destroy(_));
+            // Two processes that look for a key and then make it must not do so side by side: both would make it.
+            let _turn = changes_keys.then(|| Turn::wait(Path::new(&device.info.module)));
+            // A pair that is made or destroyed by half is for a person to clear up.
             let _uncut = changes_keys.then(|| lock(&work.uncut));
             work_on(&mut lane, &chore).unwrap_or_else(|error| Reply::Failed(judge(&mut lane, error, replies)))
         };
@@ -54,9 +56,6 @@ pub(super) fn run(device: &Arc<Device>, manage_keys: bool, work: &Work, replies:
 }
 
 fn work_on(lane: &mut Lane, chore: &Chore) -> Result<Reply, KeyError> {
-    // Two processes that look for a key and then make it must not do so side by side: both would make it.
-    let changes_keys = matches!(chore, Chore::Generate(_) | Chore::Destroy(_));
-    let _turn = changes_keys.then(|| Turn::wait(Path::new(&lane.device.info.module)));
     match chore {
         Chore::Hello => {
             let has_health_key = health::sign(lane, 0)?.is_some();

@@ -36,7 +36,7 @@ pub use address::{TokenAddress, TokenAddressError};
 pub use mechanism::Hashing;
 pub use pin::{PinError, PinSource};
 pub use probe::{Report, Step, probe};
-pub use process::harden;
+pub use process::{die, harden};
 
 use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, queue::lock, reader::Work, token::Module, turn::Turn};
 use super::protocol::Reply;

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    net::Shutdown,
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
@@ -28,7 +29,7 @@ pub fn harden() {
 /// Ends the process here and now, without exit handlers and destructors: those of SoftHSM and OpenSSL crash while other threads are
 /// inside the module, and a thread that hangs in it would never let them run. SIGKILL is the one way to do so without unsafe code; the
 /// reason was sent before as [`Reply::Stopping`].
-pub(super) fn die() -> ! {
+pub fn die() -> ! {
     loop {
         let _ = kill_process(getpid(), Signal::KILL);
         thread::sleep(Duration::from_millis(10));
@@ -44,14 +45,15 @@ impl Replies {
         Self(Arc::new(Mutex::new(socket)))
     }
 
-    /// Sends one reply. When nobody is there to read it there is nothing left to do for this process.
+    /// Sends one reply. When nobody is there to read it there is nothing left to do for this process: its reader sees the same end, and
+    /// waits for what must not be cut short.
     pub(super) fn send(&self, id: u64, body: Reply) {
         let frame = protocol::encode(&ReplyFrame { id, body }, MAX_REPLY).or_else(|error| {
             let body = Reply::Failed(protocol::Failure::Device(format!("the reply cannot be sent: {error}")));
             protocol::encode(&ReplyFrame { id, body }, MAX_REPLY)
         });
         if frame.and_then(|frame| lock(&self.0).write_all(&frame)).is_err() {
-            die();
+            let _ = lock(&self.0).shutdown(Shutdown::Both);
         }
     }
 
