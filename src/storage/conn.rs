@@ -1,6 +1,8 @@
 //! A connection of either engine, and what a unit of work is.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(feature = "postgres")]
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 #[cfg(feature = "postgres")]
@@ -50,8 +52,9 @@ impl Pooled {
     }
 }
 
-/// A connection that is read from. One on which a statement ran out of its time is not put back: the driver waits for the rest of the
-/// answer first, for ever where none comes, and its place in the pool would be lost.
+/// A connection that is read from. When it is put back the driver first waits for what is still owed on it, for ever where no answer comes,
+/// and its place in the pool would be lost. So one on which a statement ran out of its time is closed, and for the others the wait is
+/// bounded: neither a silent network nor callers that leave in the middle of a read use the pool up.
 #[cfg(feature = "postgres")]
 pub(super) struct Reading {
     conn: sqlx::pool::PoolConnection<Postgres>,
@@ -70,6 +73,12 @@ impl Drop for Reading {
     fn drop(&mut self) {
         if self.since.elapsed() >= STATEMENT_LIMIT {
             self.conn.close_on_drop();
+            return;
+        }
+        let back = self.conn.return_to_pool();
+        // Without a runtime it is closed, not put back.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { tokio::time::timeout(STATEMENT_LIMIT, back).await });
         }
     }
 }
