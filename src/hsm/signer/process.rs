@@ -28,7 +28,7 @@ pub fn harden() {
 
 /// Ends the process here and now, without exit handlers and destructors: those of SoftHSM and OpenSSL crash while other threads are
 /// inside the module, and a thread that hangs in it would never let them run. SIGKILL is the one way to do so without unsafe code; the
-/// reason was sent before as [`Reply::Stopping`].
+/// reason was sent before, as `Reply::Stopping`.
 pub fn die() -> ! {
     loop {
         let _ = kill_process(getpid(), Signal::KILL);
