@@ -201,6 +201,35 @@ async fn a_signer_fails_under_load(signal: Signal) {
     assert!(failed.is_empty(), "{} of {} failed: {failed:#?}", failed.len(), done.load(Ordering::Relaxed));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_hsm_finalize_waits_and_the_rest_goes_on() {
+    let server = Server::sqlite().await;
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let body = tenant.draft("ann", Format::PackedSelf, Algorithm::Es256).await.body().to_string();
+    let (tokens, away) = (server.folder.path().join("tokens"), server.folder.path().join("away"));
+    fs::rename(&tokens, &away).unwrap();
+    for pid in signers(&server) {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    let gone = Instant::now();
+    while server.admin_api().get("/health/ready").await.status == 200 {
+        assert!(gone.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let asked = Instant::now();
+    let answer = tenant.finalize(body.clone()).await;
+    answer.problem(503, "Service Unavailable");
+    assert_eq!(answer.header("Retry-After"), "1");
+    assert_eq!(tenant.jwks().await.status, 200);
+    tenant.options("bob").await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(server.count("credentials").await, 0);
+
+    fs::rename(&away, &tokens).unwrap();
+    wait_for_signers(&server, &[]).await;
+    tenant.finalize(body).await.token();
+}
+
 /// The signer processes of `server`.
 fn signers(server: &Server) -> Vec<Pid> {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();

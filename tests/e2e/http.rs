@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -221,7 +222,16 @@ async fn the_admin_listener_tells_how_it_is() {
 
 #[tokio::test]
 async fn asked_to_stop_it_finishes_what_it_accepted() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        finishes_when_asked_by(signal).await;
+    }
+}
+
+async fn finishes_when_asked_by(signal: Signal) {
     let mut server = Server::sqlite().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let core: Vec<&str> = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap().split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "API keys and tokens pass through it: it leaves no core");
     let tenant = server.create_tenant(&TenantSpec::default());
     let draft = tenant.draft("u1", Format::PackedSelf, Algorithm::Es256).await;
     let body = draft.body().to_string();
@@ -232,7 +242,7 @@ async fn asked_to_stop_it_finishes_what_it_accepted() {
     let (first, rest) = body.split_at(body.len() / 2);
     stream.write_all(format!("{head}{first}").as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    server.signal(rustix::process::Signal::TERM);
+    server.signal(signal);
     tokio::time::sleep(Duration::from_millis(200)).await;
     stream.write_all(rest.as_bytes()).await.unwrap();
     let mut answer = String::new();
