@@ -15,7 +15,7 @@ use crate::{
     config::{self, Config},
     domain::{SystemClock, SystemRng},
     hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
-    services::{Context, Services},
+    services::{Context, Services, Trust},
     storage::Store,
     telemetry,
 };
@@ -70,6 +70,7 @@ impl Setup {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
             public_url: Arc::new(self.config.http.public_url.clone()),
+            trust: Trust::default(),
         }))
     }
 

@@ -1,26 +1,6 @@
 //! Credentials: the public halves of passkeys, with what is known of their authenticators.
 
-use super::{Aaguid, CredentialId, TenantId, Timestamp, UserId};
-
-/// What came of judging an attestation statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttestationTrust {
-    /// No statement: the AAGUID is the authenticator's own claim.
-    None,
-    /// Signed by the credential's own key: proves possession, nothing of the model.
-    SelfAttestation,
-    /// Signed by a certificate's key; no path to a trust anchor was looked for, or none was found.
-    Untrusted,
-    /// Signed by a certificate's key with a path to a trust anchor.
-    Trusted,
-}
-
-text_enum!(AttestationTrust, "none, self, untrusted, trusted", {
-    None => "none",
-    SelfAttestation => "self",
-    Untrusted => "untrusted",
-    Trusted => "trusted",
-});
+use super::{Aaguid, AttestationRecord, CredentialId, TenantId, Timestamp, UserId};
 
 /// The backup flags of authenticator data (WebAuthn L3 section 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +26,8 @@ pub struct NewCredential {
     pub public_key: Vec<u8>,
     /// The attestation statement's format as sent, such as `packed`.
     pub attestation_type: String,
-    /// What the statement was found to be worth.
-    pub attestation_trust: AttestationTrust,
+    /// What the statement was found to be, and to be worth.
+    pub attestation: AttestationRecord,
     /// The authenticator's model, as claimed or as attested.
     pub aaguid: Aaguid,
     /// Signature counter at registration.

@@ -6,11 +6,13 @@
 mod text_enum;
 
 mod api_key;
+mod attestation;
 mod audit;
 mod ceremony;
 mod clock;
 mod credential;
 mod ids;
+mod metadata;
 mod network;
 mod origin;
 mod rng;
@@ -21,11 +23,16 @@ mod tenant_settings;
 mod user;
 
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyHash, ApiKeyRecord};
+pub use attestation::{
+    AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType, EnterpriseDemand, MDS_ANCHORS,
+    PathCertificate, StaleMetadata, TrustDemand,
+};
 pub use audit::{AuditEvent, AuditEventType, RequestMeta};
 pub use ceremony::{Ceremony, Challenge, Operation};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use credential::{AttestationTrust, BackupFlags, Credential, NewCredential};
+pub use credential::{BackupFlags, Credential, NewCredential};
 pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, TenantId};
+pub use metadata::{MetadataBlob, MetadataEntry, MetadataHead, StatusReport};
 pub use network::{Cidr, CidrError};
 pub use origin::{Origin, OriginError};
 pub use rng::{Rng, SystemRng};

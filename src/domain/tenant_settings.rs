@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::{Hint, Origin, SigningAlgorithm, rsa_bits};
+use super::{AttestationPolicy, Hint, Origin, SigningAlgorithm, rsa_bits};
 
 /// Settings beside the contract's configuration. A resource of its own: replacing the configuration never touches it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct TenantSettings {
     pub top_origins: Vec<Origin>,
     /// Whether a fido-u2f statement may come with an AAGUID that is not zero, as in the W3C's own example.
     pub allow_u2f_aaguid: bool,
+    /// What it demands of the authenticators of new credentials.
+    pub attestation: AttestationPolicy,
     /// The `iss` claim of its tokens; by default the tenant's public URL.
     #[serde(deserialize_with = "issuer")]
     pub issuer: Option<String>,
@@ -46,6 +48,7 @@ impl Default for TenantSettings {
             allow_cross_origin: true,
             top_origins: Vec::new(),
             allow_u2f_aaguid: true,
+            attestation: AttestationPolicy::default(),
             issuer: None,
         }
     }

@@ -5,6 +5,7 @@ mod audit;
 mod registration;
 mod tenants;
 mod token;
+mod trust;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use audit::Audit;
 pub use registration::{Initialize, Registration};
 pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};
+pub use trust::Trust;
 
 /// Everything a use case works with. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Context {
     pub rng: Arc<dyn Rng>,
     /// Where the public listener is reached from outside; the `iss` of tokens begins with it.
     pub public_url: Arc<Url>,
+    /// What attestation statements may lead to.
+    pub trust: Trust,
 }
 
 /// The use cases, wired.

@@ -7,7 +7,7 @@ use super::{
     conn::Conn,
     rows::{OrCorrupt, from_json, text, to_json},
 };
-use crate::domain::{Aaguid, BackupFlags, Credential, CredentialId, NewCredential, TenantId, Timestamp, UserId};
+use crate::domain::{Aaguid, AttestationRecord, BackupFlags, Credential, CredentialId, NewCredential, TenantId, Timestamp, UserId};
 
 pub(super) const TABLE: &str = "credentials";
 
@@ -80,7 +80,7 @@ pub(super) async fn insert(tx: &mut Conn<'_>, c: &NewCredential) -> Result<bool,
         c.name.as_deref().map(text),
         c.public_key.as_slice(),
         text(&c.attestation_type),
-        c.attestation_trust.as_str(),
+        c.attestation.trust.as_str(),
         c.aaguid.as_uuid(),
         i64::from(c.sign_count),
         to_json(&c.transports, TABLE, &c.id)?,
@@ -105,7 +105,10 @@ impl TryFrom<CredentialRow> for Credential {
                 name: row.name,
                 public_key: row.public_key,
                 attestation_type: row.attestation_type,
-                attestation_trust: row.attestation_trust.parse().or_corrupt(TABLE, &id)?,
+                attestation: AttestationRecord {
+                    trust: row.attestation_trust.parse().or_corrupt(TABLE, &id)?,
+                    ..AttestationRecord::none()
+                },
                 aaguid: Aaguid::from_uuid(row.aaguid),
                 sign_count: row.sign_count.try_into().or_corrupt(TABLE, &id)?,
                 transports: from_json(&row.transports, TABLE, &id)?,

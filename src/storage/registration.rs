@@ -129,7 +129,7 @@ mod postgres {
             n.name.as_deref().map(text),
             n.public_key.as_slice(),
             text(&n.attestation_type),
-            n.attestation_trust.as_str(),
+            n.attestation.trust.as_str(),
             n.aaguid.as_uuid(),
             i64::from(n.sign_count),
             to_json(&n.transports, TABLE, &n.id)?,

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use openssl::{error::ErrorStack, x509::X509};
 use uuid::Uuid;
 
 use super::{
@@ -112,9 +111,9 @@ impl<'a> Certificate<'a> {
         if tbs.is_empty() && certificate.is_empty() { Ok(Self { der, version, subject, public_key, extensions }) } else { Err(NotDer) }
     }
 
-    /// OpenSSL's reading of it.
-    pub(super) fn to_x509(&self) -> Result<X509, ErrorStack> {
-        X509::from_der(self.der)
+    /// All of it.
+    pub(super) const fn der(&self) -> &'a [u8] {
+        self.der
     }
 
     /// Its key.
@@ -210,6 +209,8 @@ fn extensions(contents: &[u8]) -> Result<Vec<Extension<'_>>, NotDer> {
 
 #[cfg(test)]
 mod tests {
+    use openssl::x509::X509;
+
     use super::*;
     use crate::webauthn::{
         CoseAlgorithm,
@@ -240,7 +241,7 @@ mod tests {
         let spki = theirs.public_key().unwrap().public_key_to_der().unwrap();
         assert_eq!(der::only(der::SEQUENCE, &spki), Ok(ours.public_key));
         assert_eq!(der::only(der::SEQUENCE, &theirs.subject_name().to_der().unwrap()), Ok(ours.subject));
-        assert_eq!(ours.to_x509().unwrap().to_der().unwrap(), der);
+        assert_eq!(ours.der(), der);
     }
 
     #[test]

@@ -3,14 +3,17 @@
 use openssl::sha::sha256;
 
 use super::{
-    AuthenticatorDataError, CoseAlgorithm, KeyError, RegistrationCredential, StatementError, TrustAnchor, TrustError,
-    attestation::{Attestation, AttestationObject, Format, Subject},
+    AuthenticatorDataError, CoseAlgorithm, KeyError, RegistrationCredential, StatementError, TrustError, TrustStore,
+    attestation::{self, AttestationObject, Subject},
     authenticator_data::AuthenticatorData,
     client_data::ClientData,
     cose::{self, CoseKey},
-    trust,
+    trust::{self, Assessed},
 };
-use crate::domain::{Aaguid, AttestationTrust, BackupFlags, Challenge, CredentialId, Origin, Timestamp, UserVerification};
+use crate::domain::{
+    Aaguid, AttestationFormat, AttestationPolicy, AttestationRecord, BackupFlags, Challenge, CredentialId, Origin, Timestamp,
+    UserVerification,
+};
 
 /// What the relying party asked for and accepts.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +34,10 @@ pub struct RegistrationPolicy<'a> {
     pub top_origins: &'a [Origin],
     /// Whether a fido-u2f statement may come with an AAGUID other than zero.
     pub allow_u2f_aaguid: bool,
-    /// What certified statements must lead to. When empty, chains are not judged and such a statement is untrusted, not refused.
-    pub trust_anchors: &'a [TrustAnchor],
+    /// What is demanded of the statement.
+    pub attestation: &'a AttestationPolicy,
+    /// What certified statements may lead to.
+    pub trust_store: &'a TrustStore,
     /// The instant at which certificates must be valid.
     pub now: Timestamp,
 }
@@ -46,8 +51,8 @@ pub struct Registration {
     pub public_key: Vec<u8>,
     /// The statement's format as sent, such as `packed`.
     pub attestation_type: String,
-    /// What the statement is worth.
-    pub attestation_trust: AttestationTrust,
+    /// What the statement was found to be, and to be worth.
+    pub attestation: AttestationRecord,
     /// The authenticator's model: attested where the statement is trusted, else claimed.
     pub aaguid: Aaguid,
     /// Its signature counter.
@@ -134,6 +139,12 @@ pub enum Refusal {
     /// A statement format that is not known.
     #[error("Error validating the attestation: the statement format {0:?} is not supported")]
     Format(String),
+    /// A statement format that the policy does not accept.
+    #[error("Error validating the attestation: statements of the format {0} are not accepted")]
+    FormatNotAccepted(AttestationFormat),
+    /// The credential may leave its device, and must not.
+    #[error("Error validating the authenticator response: the credential is not bound to one device (BE is set)")]
+    NotDeviceBound,
     /// The statement is no good.
     #[error("Error validating the attestation: {format}: {error}")]
     Statement {
@@ -191,7 +202,10 @@ pub fn verify_registration(
     let key = CoseKey::parse(&attested.public_key).map_err(at(20))?;
 
     // 21. Determine the attestation statement format by a case-sensitive match on fmt.
-    let format = Format::from_identifier(object.format).ok_or_else(|| at(21)(Refusal::Format(shown(object.format))))?;
+    let format: AttestationFormat = object.format.parse().map_err(|_| at(21)(Refusal::Format(shown(object.format))))?;
+    let is_accepted =
+        if format == AttestationFormat::None { !policy.attestation.required } else { policy.attestation.formats.contains(&format) };
+    verify(21, is_accepted, || Refusal::FormatNotAccepted(format))?;
 
     // 22. Verify that attStmt is a correct attestation statement, conveying a valid attestation signature, by the procedure of its format.
     let subject = Subject {
@@ -202,18 +216,16 @@ pub fn verify_registration(
         credential_id: attested.credential_id,
         key: &key,
         allow_u2f_aaguid: policy.allow_u2f_aaguid,
+        policy: policy.attestation,
+        now: policy.now,
     };
-    let attestation = format
-        .verify(&object.statement, &subject)
+    let attestation = attestation::verify(format, &object.statement, &subject)
         .map_err(|error| at(22)(Refusal::Statement { format: object.format.to_owned(), error }))?;
 
     // 23. Obtain a list of acceptable trust anchors: the policy's.
-    // 24. Assess the attestation trustworthiness: a statement that certifies must lead to an anchor, where there are any.
-    let attestation_trust = match attestation {
-        Attestation::None => AttestationTrust::None,
-        Attestation::SelfSigned => AttestationTrust::SelfAttestation,
-        Attestation::Certified(path) => trust::judge(&path, policy.trust_anchors, policy.now).map_err(at(24))?,
-    };
+    // 24. Assess the attestation trustworthiness.
+    let assessed = Assessed { format, attestation: &attestation, aaguid: attested.aaguid };
+    let attestation = trust::assess(&assessed, policy.attestation, policy.trust_store, policy.now).map_err(at(24))?;
 
     // 25. Verify that the credentialId is at most 1023 bytes.
     let credential_id = CredentialId::try_from(attested.credential_id).map_err(|_| at(25)(Refusal::CredentialIdLength))?;
@@ -222,7 +234,7 @@ pub fn verify_registration(
         credential_id,
         public_key: key.to_vec(),
         attestation_type: object.format.to_owned(),
-        attestation_trust,
+        attestation,
         aaguid: attested.aaguid,
         sign_count: data.sign_count,
         backup: data.flags.backup(),
@@ -272,7 +284,10 @@ fn verify_authenticator_data(data: &AuthenticatorData<'_>, policy: &Registration
     let backup = data.flags.backup();
     verify(17, backup.eligible || !backup.state, || Refusal::BackupState)?;
 
-    // 18. and 19. BE and BS may inform the relying party's policies: they are returned.
+    // 18. If the relying party uses the credential's backup eligibility to inform its policies, evaluate the BE bit.
+    verify(18, !(policy.attestation.device_bound && backup.eligible), || Refusal::NotDeviceBound)?;
+
+    // 19. BS may inform the relying party's policies: it is returned.
     Ok(())
 }
 

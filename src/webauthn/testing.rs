@@ -19,10 +19,11 @@ use serde_json::{Value as Json, json};
 
 use super::{
     CoseAlgorithm, OFFERED_ALGORITHMS, Registration, RegistrationCredential, RegistrationError, RegistrationPolicy, TrustAnchor,
+    TrustStore,
     cbor::{Map, Value},
     verify_registration,
 };
-use crate::domain::{Challenge, Origin, Timestamp, UserVerification};
+use crate::domain::{AttestationPolicy, Challenge, Origin, Timestamp, TrustDemand, UserVerification};
 
 /// One for all tests: making it takes longer than all that is done with it.
 static RSA_KEY: LazyLock<Rsa<Private>> = LazyLock::new(|| Rsa::generate(2048).unwrap());
@@ -184,6 +185,8 @@ pub(super) struct Maker {
     pub(super) allow_cross_origin: bool,
     pub(super) top_origins: Vec<Origin>,
     pub(super) allow_u2f_aaguid: bool,
+    /// The policy; with anchors, chains are judged whatever it says.
+    pub(super) attestation: AttestationPolicy,
     pub(super) now: Timestamp,
 }
 
@@ -205,6 +208,7 @@ impl Default for Maker {
             allow_cross_origin: false,
             top_origins: Vec::new(),
             allow_u2f_aaguid: true,
+            attestation: AttestationPolicy::default(),
             now: Timestamp::from_millis((NEW_YEAR + 86_400) * 1000),
         }
     }
@@ -297,6 +301,12 @@ impl Maker {
     pub(super) fn verify(&self) -> Result<Registration, RegistrationError> {
         let credential = RegistrationCredential::parse(self.credential().to_string().as_bytes()).unwrap();
         let origins = ["https://example.org".parse().unwrap()];
+        let mut attestation = self.attestation.clone();
+        let trust_store = TrustStore::new([("test".to_owned(), self.anchors.clone())], None);
+        if !self.anchors.is_empty() {
+            attestation.anchors.push("test".to_owned());
+            attestation.trust = TrustDemand::Judge;
+        }
         verify_registration(
             &credential,
             &RegistrationPolicy {
@@ -308,7 +318,8 @@ impl Maker {
                 allow_cross_origin: self.allow_cross_origin,
                 top_origins: &self.top_origins,
                 allow_u2f_aaguid: self.allow_u2f_aaguid,
-                trust_anchors: &self.anchors,
+                attestation: &attestation,
+                trust_store: &trust_store,
                 now: self.now,
             },
         )

@@ -2,9 +2,10 @@
 
 use passkey_hsm::{
     domain::{
-        Aaguid, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyRecord, AttestationTrust, AuditEvent, AuditEventId, AuditEventType, BackupFlags,
-        Ceremony, Challenge, CredentialId, KeyEvidence, KeyId, KeyState, NewCredential, Operation, RequestMeta, Rng, SigningAlgorithm,
-        SigningKey, SystemRng, Tenant, TenantConfig, TenantId, TenantSettings, Timestamp, User, UserVerification,
+        Aaguid, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyRecord, AttestationFormat, AttestationRecord, AttestationTrust, AttestationType,
+        AuditEvent, AuditEventId, AuditEventType, BackupFlags, Ceremony, Challenge, CredentialId, KeyEvidence, KeyId, KeyState,
+        NewCredential, Operation, RequestMeta, Rng, SigningAlgorithm, SigningKey, SystemRng, Tenant, TenantConfig, TenantId,
+        TenantSettings, Timestamp, User, UserVerification,
     },
     storage::{Engine, Store},
 };
@@ -186,7 +187,12 @@ pub fn credential(tenant_id: TenantId) -> NewCredential {
         name: None,
         public_key: vec![0xa5, 0x01, 0x02],
         attestation_type: "packed".to_owned(),
-        attestation_trust: AttestationTrust::SelfAttestation,
+        attestation: AttestationRecord {
+            format: AttestationFormat::Packed,
+            attestation_type: AttestationType::SelfAttestation,
+            trust: AttestationTrust::SelfAttestation,
+            ..AttestationRecord::none()
+        },
         aaguid: "fbfc3007-154e-4ecc-8c0b-6e020557d7bd".parse::<Aaguid>().unwrap(),
         sign_count: u32::MAX,
         transports: vec!["usb".to_owned(), "nfc".to_owned()],

@@ -74,9 +74,10 @@ impl Made {
     }
 
     /// Verifies another body in its place.
-    pub(crate) fn verify_body(&self, body: &[u8], trust_anchors: &[TrustAnchor]) -> Result<Registration, String> {
+    pub(crate) fn verify_body(&self, body: &[u8], anchors: &[TrustAnchor]) -> Result<Registration, String> {
         let credential = RegistrationCredential::parse(body).map_err(|error| error.to_string())?;
         let origins: [Origin; 1] = [ORIGIN.parse().unwrap()];
+        let (attestation, trust_store) = crate::corpus::trust(anchors);
         let policy = RegistrationPolicy {
             rp_id: "example.org",
             origins: &origins,
@@ -86,7 +87,8 @@ impl Made {
             allow_cross_origin: false,
             top_origins: &[],
             allow_u2f_aaguid: false,
-            trust_anchors,
+            attestation: &attestation,
+            trust_store: &trust_store,
             now: SystemClock.now(),
         };
         verify_registration(&credential, &policy).map_err(|error| error.to_string())
@@ -98,12 +100,12 @@ fn soft_token_attests_with_a_certificate() {
     let (made, root) = Made::by_token();
     let registration = made.verify_body(&made.body, &[]).unwrap();
     assert_eq!(registration.attestation_type, "packed");
-    assert_eq!(registration.attestation_trust, AttestationTrust::Untrusted);
+    assert_eq!(registration.attestation.trust, AttestationTrust::Untrusted);
     assert_eq!(registration.aaguid.to_string(), "0fb9bcbc-a0d4-4042-bbb0-559bc1631e28");
     assert!(registration.user_verified);
 
     let trusted = made.verify_body(&made.body, &[root]).unwrap();
-    assert_eq!(trusted.attestation_trust, AttestationTrust::Trusted);
+    assert_eq!(trusted.attestation.trust, AttestationTrust::Trusted);
 
     let (_, foreign) = Made::by_token();
     let error = made.verify_body(&made.body, &[foreign]).unwrap_err();
@@ -115,5 +117,5 @@ fn soft_passkey_attests_with_its_own_key() {
     let made = Made::by(&mut SoftPasskey::new(true));
     let registration = made.verify_body(&made.body, &[]).unwrap();
     assert_eq!(registration.attestation_type, "packed");
-    assert_eq!(registration.attestation_trust, AttestationTrust::SelfAttestation);
+    assert_eq!(registration.attestation.trust, AttestationTrust::SelfAttestation);
 }

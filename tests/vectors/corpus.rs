@@ -10,8 +10,8 @@ use base64::{
     engine::{GeneralPurpose, GeneralPurposeConfig},
 };
 use passkey_hsm::{
-    domain::{Challenge, Origin, Timestamp, UserVerification},
-    webauthn::{CoseAlgorithm, Registration, RegistrationCredential, RegistrationPolicy, TrustAnchor, verify_registration},
+    domain::{AttestationFormat, AttestationPolicy, Challenge, Origin, Timestamp, TrustDemand, UserVerification},
+    webauthn::{CoseAlgorithm, Registration, RegistrationCredential, RegistrationPolicy, TrustAnchor, TrustStore, verify_registration},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -100,6 +100,7 @@ impl Vector {
         let pem = self.trust_anchor_pem.iter().filter(|_| check_chain);
         let anchors: Vec<_> = pem.flat_map(|pem| TrustAnchor::from_pem(pem.as_bytes()).unwrap()).collect();
         let top_origins = self.top_origin.as_ref().map(OneOrMore::origins).unwrap_or_default();
+        let (attestation, trust_store) = trust(&anchors);
         let policy = RegistrationPolicy {
             rp_id: &self.rp_id,
             origins: &self.origin.origins(),
@@ -109,7 +110,8 @@ impl Vector {
             allow_cross_origin: self.cross_origin_allowed || self.top_origin.is_some(),
             top_origins: &top_origins,
             allow_u2f_aaguid: true,
-            trust_anchors: &anchors,
+            attestation: &attestation,
+            trust_store: &trust_store,
             now: self.time(),
         };
         verify_registration(&credential, &policy).map_err(|error| error.to_string())
@@ -120,6 +122,17 @@ impl Vector {
         let seconds = OffsetDateTime::parse(text, &Rfc3339).unwrap().unix_timestamp();
         Timestamp::from_millis(seconds * 1000)
     }
+}
+
+/// A policy that takes every format, and demands a path to one of these anchors where there are any.
+pub(crate) fn trust(anchors: &[TrustAnchor]) -> (AttestationPolicy, TrustStore) {
+    let policy = AttestationPolicy {
+        formats: AttestationFormat::ALL.to_vec(),
+        anchors: vec!["vector".to_owned()],
+        trust: if anchors.is_empty() { TrustDemand::Record } else { TrustDemand::Judge },
+        ..AttestationPolicy::default()
+    };
+    (policy, TrustStore::new([("vector".to_owned(), anchors.to_vec())], None))
 }
 
 fn read(text: &str) -> Vec<Vector> {

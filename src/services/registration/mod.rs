@@ -13,6 +13,7 @@ use crate::{
     storage::{self, RegistrationCommit},
     webauthn::{
         self, CreationOptions, CreationRequest, CredentialDescriptor, OFFERED_ALGORITHMS, RegistrationCredential, RegistrationPolicy,
+        TrustStore,
     },
 };
 
@@ -98,10 +99,12 @@ impl Registration {
         failpoint::hit("finalize.ceremony_read");
 
         let permit = self.context.signer.reserve()?;
-        let registration = match webauthn::verify_registration(credential, &policy(tenant, &ceremony, self.context.clock.now())) {
-            Ok(registration) => registration,
-            Err(refusal) => return Err(self.refuse(&ceremony, refusal.into(), meta).await?),
-        };
+        let trust_store = self.context.trust.current();
+        let registration =
+            match webauthn::verify_registration(credential, &policy(tenant, &ceremony, &trust_store, self.context.clock.now())) {
+                Ok(registration) => registration,
+                Err(refusal) => return Err(self.refuse(&ceremony, refusal.into(), meta).await?),
+            };
         failpoint::hit("finalize.verified");
 
         let new = NewCredential {
@@ -111,7 +114,7 @@ impl Registration {
             name: None,
             public_key: registration.public_key,
             attestation_type: registration.attestation_type,
-            attestation_trust: registration.attestation_trust,
+            attestation: registration.attestation,
             aaguid: registration.aaguid,
             sign_count: registration.sign_count,
             transports: credential.transports().to_vec(),
@@ -231,7 +234,7 @@ fn user(tenant: &Tenant, request: Initialize, now: Timestamp) -> User {
     }
 }
 
-fn policy<'a>(tenant: &'a Tenant, ceremony: &'a Ceremony, now: Timestamp) -> RegistrationPolicy<'a> {
+fn policy<'a>(tenant: &'a Tenant, ceremony: &'a Ceremony, trust_store: &'a TrustStore, now: Timestamp) -> RegistrationPolicy<'a> {
     let relying_party = &tenant.config.webauthn.relying_party;
     RegistrationPolicy {
         rp_id: &relying_party.id,
@@ -242,7 +245,8 @@ fn policy<'a>(tenant: &'a Tenant, ceremony: &'a Ceremony, now: Timestamp) -> Reg
         allow_cross_origin: tenant.settings.allow_cross_origin,
         top_origins: &tenant.settings.top_origins,
         allow_u2f_aaguid: tenant.settings.allow_u2f_aaguid,
-        trust_anchors: &[],
+        attestation: &tenant.settings.attestation,
+        trust_store,
         now,
     }
 }

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::{Attestation, StatementError, Subject, certificates, signature};
+use crate::domain::AttestationType;
 use crate::webauthn::{
     CoseAlgorithm,
     cbor::Map,
@@ -39,7 +40,7 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
     verify_signature(CoseAlgorithm::Esp256, &certificate_key, &verification_data, signature)?;
 
     // 7. and 8. The attestation type is basic or attestation CA; the trust path is x5c.
-    Ok(Attestation::Certified(path))
+    Ok(Attestation::certified(AttestationType::Basic, &path))
 }
 
 #[cfg(test)]
@@ -76,7 +77,7 @@ mod tests {
     fn a_good_one() {
         let registration = maker(CoseAlgorithm::Es256, 1).verify().unwrap();
         assert_eq!(registration.attestation_type, "fido-u2f");
-        assert_eq!(registration.attestation_trust, AttestationTrust::Untrusted);
+        assert_eq!(registration.attestation.trust, AttestationTrust::Untrusted);
     }
 
     #[test]

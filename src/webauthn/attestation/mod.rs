@@ -1,8 +1,15 @@
 //! Attestation statements: the attestation object, and one file for each statement format (WebAuthn L3 sections 6.5 and 8).
 
+mod android_key;
+mod android_safetynet;
+mod apple;
+mod compound;
 mod fido_u2f;
 mod none;
 mod packed;
+mod tpm;
+
+use std::borrow::Cow;
 
 use super::{
     authenticator_data::{AuthenticatorData, AuthenticatorDataError},
@@ -11,7 +18,11 @@ use super::{
     cose::CoseKey,
     signature::SignatureError,
 };
-use crate::domain::Aaguid;
+use crate::domain::{Aaguid, AttestationFormat, AttestationPolicy, AttestationType, Timestamp};
+
+pub use self::{
+    android_key::AndroidKeyError, android_safetynet::SafetyNetError, apple::AppleError, compound::CompoundError, tpm::TpmError,
+};
 
 /// The most certificates in a statement's `x5c`.
 const MAX_CERTIFICATES: usize = 8;
@@ -78,6 +89,10 @@ pub(super) struct Subject<'a> {
     pub(super) key: &'a CoseKey<'a>,
     /// Whether a fido-u2f statement may come with an AAGUID other than zero.
     pub(super) allow_u2f_aaguid: bool,
+    /// What the relying party demands: some formats have choices.
+    pub(super) policy: &'a AttestationPolicy,
+    /// The time.
+    pub(super) now: Timestamp,
 }
 
 impl Subject<'_> {
@@ -94,8 +109,22 @@ pub(super) enum Attestation<'a> {
     None,
     /// Self: signed by the credential's own key.
     SelfSigned,
-    /// Basic, attestation CA or anonymization CA, which only the CA's policy tells apart: signed by the key of the first of these.
-    Certified(Vec<Certificate<'a>>),
+    /// Signed by the key of the first certificate.
+    Certified {
+        /// Basic, attestation CA or anonymization CA. Where the format leaves it to the CA's policy (packed, fido-u2f): basic.
+        attestation_type: AttestationType,
+        /// Certificates in DER, the attestation certificate first.
+        path: Vec<Cow<'a, [u8]>>,
+    },
+    /// Several statements, each good: format and outcome, in their order.
+    Compound(Vec<(AttestationFormat, Attestation<'a>)>),
+}
+
+impl<'a> Attestation<'a> {
+    /// Signed by the key of the first of these.
+    fn certified(attestation_type: AttestationType, path: &[Certificate<'a>]) -> Self {
+        Self::Certified { attestation_type, path: path.iter().map(|certificate| Cow::Borrowed(certificate.der())).collect() }
+    }
 }
 
 /// Why a statement was refused.
@@ -128,35 +157,40 @@ pub enum StatementError {
     /// The signature does not count.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// A tpm statement's own faults.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    /// An android-key statement's own faults.
+    #[error(transparent)]
+    AndroidKey(#[from] AndroidKeyError),
+    /// An android-safetynet statement's own faults.
+    #[error(transparent)]
+    SafetyNet(#[from] SafetyNetError),
+    /// An apple statement's own faults.
+    #[error(transparent)]
+    Apple(#[from] AppleError),
+    /// A compound statement's own faults.
+    #[error(transparent)]
+    Compound(#[from] Box<CompoundError>),
 }
 
-/// A statement format whose procedure is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    None,
-    Packed,
-    FidoU2f,
-}
-
-impl Format {
-    /// The format of that identifier: compared byte by byte (step 21).
-    pub(super) fn from_identifier(identifier: &str) -> Option<Self> {
-        match identifier {
-            "none" => Some(Self::None),
-            "packed" => Some(Self::Packed),
-            "fido-u2f" => Some(Self::FidoU2f),
-            _ => None,
-        }
-    }
-
-    /// The format's verification procedure (step 22).
-    pub(super) fn verify<'a>(self, statement: &Value<'a>, subject: &Subject<'_>) -> Result<Attestation<'a>, StatementError> {
-        let statement = statement.as_map().ok_or(StatementError::Mistyped("attStmt", "a map"))?;
-        match self {
-            Self::None => none::verify(statement),
-            Self::Packed => packed::verify(statement, subject),
-            Self::FidoU2f => fido_u2f::verify(statement, subject),
-        }
+/// The verification procedure of a format (step 22).
+pub(super) fn verify<'a>(
+    format: AttestationFormat,
+    statement: &Value<'a>,
+    subject: &Subject<'_>,
+) -> Result<Attestation<'a>, StatementError> {
+    use AttestationFormat as F;
+    let map = || statement.as_map().ok_or(StatementError::Mistyped("attStmt", "a map"));
+    match format {
+        F::None => none::verify(map()?),
+        F::Packed => packed::verify(map()?, subject),
+        F::Tpm => tpm::verify(map()?, subject),
+        F::AndroidKey => android_key::verify(map()?, subject),
+        F::AndroidSafetynet => android_safetynet::verify(map()?, subject),
+        F::FidoU2f => fido_u2f::verify(map()?, subject),
+        F::Apple => apple::verify(map()?, subject),
+        F::Compound => compound::verify(statement, subject),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `packed` statement format (WebAuthn L3 section 8.2).
 
 use super::{Attestation, StatementError, Subject, certificates, signature};
+use crate::domain::AttestationType;
 use crate::webauthn::{
     CoseAlgorithm,
     cbor::Map,
@@ -30,7 +31,7 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
         // - If attestnCert contains an extension with OID 1.3.6.1.4.1.45724.1.1.4 (id-fido-gen-ce-aaguid), verify that its value matches
         //   the aaguid in authenticatorData.
         certificate.check_aaguid(subject.aaguid)?;
-        return Ok(Attestation::Certified(path));
+        return Ok(Attestation::certified(AttestationType::Basic, &path));
     }
 
     // ECDAA left the standard with Level 2. Its statement would have no x5c either, and is not self attestation.
@@ -94,7 +95,7 @@ mod tests {
         for algorithm in CoseAlgorithm::ALL.into_iter().filter(|a| *a != CoseAlgorithm::Rs1) {
             let maker = Maker { algorithm, algorithms: vec![algorithm], ..Maker::attested(Statement::PackedSelf) };
             let registration = maker.verify().unwrap();
-            assert_eq!(registration.attestation_trust, AttestationTrust::SelfAttestation, "{algorithm}");
+            assert_eq!(registration.attestation.trust, AttestationTrust::SelfAttestation, "{algorithm}");
             assert_eq!(registration.attestation_type, "packed");
         }
     }
@@ -105,7 +106,7 @@ mod tests {
             let key = KeyPair::generate(algorithm).private;
             let certificate = CertificateSpec::default().make(&key, None).to_der().unwrap();
             let maker = Maker::attested(Statement::Packed(key, algorithm, vec![certificate]));
-            assert_eq!(maker.verify().unwrap().attestation_trust, AttestationTrust::Untrusted, "{algorithm}");
+            assert_eq!(maker.verify().unwrap().attestation.trust, AttestationTrust::Untrusted, "{algorithm}");
         }
     }
 
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn an_expired_certificate_matters_to_its_chain_alone() {
         let spec = CertificateSpec { validity: (-30, -1), ..CertificateSpec::default() };
-        assert_eq!(Maker::packed(&spec).verify().unwrap().attestation_trust, AttestationTrust::Untrusted);
+        assert_eq!(Maker::packed(&spec).verify().unwrap().attestation.trust, AttestationTrust::Untrusted);
     }
 
     #[test]

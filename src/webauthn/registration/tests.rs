@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::webauthn::testing::{Maker, Statement};
+use crate::{
+    domain::AttestationTrust,
+    webauthn::testing::{Maker, Statement},
+};
 
 /// The step that refuses, and the text.
 fn refused(maker: &Maker) -> (u8, String) {
@@ -20,7 +23,7 @@ fn what_is_returned() {
     assert_eq!(registration.credential_id.as_bytes(), [9; 1023]);
     assert_eq!(registration.public_key.len(), 77);
     assert_eq!(registration.attestation_type, "none");
-    assert_eq!(registration.attestation_trust, AttestationTrust::None);
+    assert_eq!(registration.attestation.trust, AttestationTrust::None);
     assert_eq!(registration.aaguid.to_string(), "abababab-abab-abab-abab-abababababab");
     assert_eq!(registration.sign_count, 9);
     assert_eq!(registration.backup, BackupFlags { eligible: true, state: true });
@@ -114,7 +117,8 @@ fn another_relying_party() {
         allow_cross_origin: false,
         top_origins: &[],
         allow_u2f_aaguid: false,
-        trust_anchors: &[],
+        attestation: &AttestationPolicy::default(),
+        trust_store: &TrustStore::default(),
         now: Timestamp::from_millis(0),
     };
     assert_eq!(verify_registration(&credential, &policy).unwrap_err().step(), 14);

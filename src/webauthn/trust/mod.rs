@@ -10,8 +10,13 @@ use openssl::{
     },
 };
 
-use super::certificate::Certificate;
-use crate::domain::{AttestationTrust, Timestamp};
+use std::{borrow::Cow, collections::HashMap};
+
+use super::attestation::Attestation;
+use crate::domain::{
+    Aaguid, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType, MetadataEntry, MetadataHead,
+    Timestamp, TrustDemand,
+};
 
 /// A certificate that statements may lead to: a root, an intermediate, or an attestation certificate itself.
 #[derive(Debug, Clone)]
@@ -48,18 +53,68 @@ pub enum TrustError {
     NoPath(String),
 }
 
-/// Judges `path`, a statement's certificates with the attestation certificate first, at the instant `now`.
-///
-/// Without anchors there is nothing to judge by, dates included. The path may hold the anchor itself and what is above it.
-pub(super) fn judge(path: &[Certificate<'_>], anchors: &[TrustAnchor], now: Timestamp) -> Result<AttestationTrust, TrustError> {
-    if anchors.is_empty() {
-        return Ok(AttestationTrust::Untrusted);
+/// What statements may lead to: imported sets of anchors by their names, and the FIDO metadata.
+#[derive(Debug, Default)]
+pub struct TrustStore {
+    sets: HashMap<String, Vec<TrustAnchor>>,
+    models: HashMap<Aaguid, MetadataEntry>,
+    head: Option<MetadataHead>,
+}
+
+impl TrustStore {
+    /// Of these sets and this metadata.
+    pub fn new(sets: impl IntoIterator<Item = (String, Vec<TrustAnchor>)>, metadata: Option<(MetadataHead, Vec<MetadataEntry>)>) -> Self {
+        let (head, entries) = metadata.map_or((None, Vec::new()), |(head, entries)| (Some(head), entries));
+        let models = entries.into_iter().filter_map(|entry| Some((entry.aaguid?, entry))).collect();
+        Self { sets: sets.into_iter().collect(), models, head }
+    }
+
+    /// What the metadata says of a model.
+    pub fn model(&self, aaguid: Aaguid) -> Option<&MetadataEntry> {
+        self.models.get(&aaguid)
+    }
+
+    /// The metadata's serial number and dates, if there is any.
+    pub fn metadata(&self) -> Option<MetadataHead> {
+        self.head.clone()
+    }
+}
+
+/// What is judged.
+#[derive(Debug)]
+pub(super) struct Assessed<'a> {
+    /// The statement's format.
+    pub(super) format: AttestationFormat,
+    /// What its verification gave.
+    pub(super) attestation: &'a Attestation<'a>,
+    /// The model that the authenticator data names.
+    pub(super) aaguid: Aaguid,
+}
+
+/// Assesses a verified statement by a tenant's policy (section 7.1, steps 23 and 24).
+pub(super) fn assess(
+    assessed: &Assessed<'_>,
+    policy: &AttestationPolicy,
+    store: &TrustStore,
+    now: Timestamp,
+) -> Result<AttestationRecord, TrustError> {
+    let record =
+        |attestation_type, trust| AttestationRecord { format: assessed.format, attestation_type, trust, ..AttestationRecord::none() };
+    let (attestation_type, path) = match assessed.attestation {
+        Attestation::None => return Ok(AttestationRecord::none()),
+        Attestation::SelfSigned => return Ok(record(AttestationType::SelfAttestation, AttestationTrust::SelfAttestation)),
+        Attestation::Certified { attestation_type, path } => (*attestation_type, path),
+        Attestation::Compound(_) => return Err(TrustError::NoPath("a compound statement".to_owned())),
+    };
+    let anchors: Vec<_> = policy.anchors.iter().filter_map(|name| store.sets.get(name)).flatten().cloned().collect();
+    if anchors.is_empty() || policy.trust == TrustDemand::Record {
+        return Ok(record(attestation_type, AttestationTrust::Untrusted));
     }
     let unreadable = |_: ErrorStack| TrustError::NoPath("a certificate cannot be read".to_owned());
-    let path = path.iter().map(Certificate::to_x509).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    let found = find_path(&path, anchors, now).map_err(|error| TrustError::NoPath(error.error_string().to_owned()))?;
+    let path = path.iter().map(|der: &Cow<'_, [u8]>| X509::from_der(der)).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    let found = find_path(&path, &anchors, now).map_err(|error| TrustError::NoPath(error.error_string().to_owned()))?;
     check_order(&path, &found)?;
-    Ok(AttestationTrust::Trusted)
+    Ok(record(attestation_type, AttestationTrust::Trusted))
 }
 
 /// The path that OpenSSL finds from the first certificate to an anchor.
@@ -150,7 +205,7 @@ mod tests {
         fn judge(&self, statement: Statement, anchors: &[usize]) -> Result<AttestationTrust, TrustError> {
             let anchors = anchors.iter().map(|&n| TrustAnchor(self.0[n].0.clone())).collect();
             let verdict = Maker { anchors, ..Maker::attested(statement) }.verify();
-            verdict.map(|registration| registration.attestation_trust).map_err(|error| match error.refusal() {
+            verdict.map(|registration| registration.attestation.trust).map_err(|error| match error.refusal() {
                 Refusal::Trust(reason) => {
                     assert_eq!(error.step(), 24);
                     reason.clone()
@@ -243,7 +298,7 @@ mod tests {
         let anchors = || vec![TrustAnchor(Chain::new().0[ROOT].0.clone())];
         for (statement, trust) in [(Statement::None, AttestationTrust::None), (Statement::PackedSelf, AttestationTrust::SelfAttestation)] {
             let maker = Maker { anchors: anchors(), now: Timestamp::from_millis(NEW_YEAR), ..Maker::attested(statement) };
-            assert_eq!(maker.verify().unwrap().attestation_trust, trust);
+            assert_eq!(maker.verify().unwrap().attestation.trust, trust);
         }
     }
 
