@@ -3,7 +3,7 @@
 use super::TpmError;
 use crate::webauthn::{
     attestation::StatementError,
-    certificate::{Certificate, CertificateError, name_parts},
+    certificate::{Attribute, Certificate, CertificateError, name_parts},
     der::{self, NotDer, Reader},
 };
 
@@ -39,8 +39,7 @@ pub(super) fn check(certificate: &Certificate<'_>) -> Result<(), StatementError>
 /// hexadecimal digits by the profile, and `id:13` in genuine certificates.
 fn check_alternative_name(certificate: &Certificate<'_>) -> Result<(), StatementError> {
     let names = certificate.extension_value(SUBJECT_ALT_NAME).ok_or(TpmError::AlternativeName("TPM manufacturer"))?;
-    let directory = directory_name(names).map_err(|NotDer| CertificateError::Extension("subjectAltName"))?;
-    let parts = name_parts(directory).map_err(|NotDer| CertificateError::Extension("subjectAltName"))?;
+    let parts = directory_names(names).map_err(|NotDer| CertificateError::Extension("subjectAltName"))?;
     let require = |oid: &[u8], name, condition: fn(&str) -> bool| {
         let is_there = parts.iter().any(|part| part.oid == oid && condition(&part.text));
         if is_there { Ok(()) } else { Err(TpmError::AlternativeName(name)) }
@@ -51,17 +50,16 @@ fn check_alternative_name(certificate: &Certificate<'_>) -> Result<(), Statement
     Ok(())
 }
 
-/// The contents of the first directoryName; nothing where there is none.
-fn directory_name(names: &[u8]) -> Result<&[u8], NotDer> {
+/// The parts of each directoryName.
+fn directory_names(names: &[u8]) -> Result<Vec<Attribute<'_>>, NotDer> {
     let mut names = Reader::new(der::only(der::SEQUENCE, names)?);
-    let mut found = None;
+    let mut parts = Vec::new();
     while !names.is_empty() {
-        let (tag, contents) = names.any()?;
-        if tag == DIRECTORY_NAME && found.is_none() {
-            found = Some(der::only(der::SEQUENCE, contents)?);
+        if let (DIRECTORY_NAME, contents) = names.any()? {
+            parts.extend(name_parts(der::only(der::SEQUENCE, contents)?)?);
         }
     }
-    Ok(found.unwrap_or_default())
+    Ok(parts)
 }
 
 /// `id:` and the four bytes of a vendor id in hexadecimal.

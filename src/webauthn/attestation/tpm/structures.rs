@@ -168,7 +168,7 @@ impl<'a> CertInfo<'a> {
     }
 }
 
-/// TPMT_SIGNATURE (section 11.3.4) of the kinds that COSE knows. The number is the hash's TPM_ALG_ID.
+/// TPMT_SIGNATURE (section 11.3.4) of the kinds that COSE knows.
 #[derive(Debug)]
 pub(super) enum Signature<'a> {
     /// Its scheme, and the signature.

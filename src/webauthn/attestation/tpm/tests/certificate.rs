@@ -55,6 +55,8 @@ fn other_kinds_of_names() {
     let dns = element(0x82, b"tpm.example");
     assert!(is_good_certificate(with(ALTERNATIVE_NAME, Some(element(0x30, &[&dns, &good[2..]].concat())))));
     assert!(is_good_certificate(with(ALTERNATIVE_NAME, Some(element(0x30, &[&good[2..], &dns].concat())))));
+    let other = element(0xa4, &element(0x30, &[]));
+    assert!(is_good_certificate(with(ALTERNATIVE_NAME, Some(element(0x30, &[&other, &good[2..]].concat())))));
     let no_directory = certificate_fault(with(ALTERNATIVE_NAME, Some(element(0x30, &dns))));
     assert_eq!(no_directory, TpmError::AlternativeName("TPM manufacturer").into());
     for malformed in [vec![], dns, element(0x30, &[0xa4]), element(0x30, &element(0xa4, &[0x31, 0])), [good, vec![0]].concat()] {
