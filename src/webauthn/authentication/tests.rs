@@ -227,7 +227,7 @@ fn a_record_that_is_no_key_is_not_the_clients_fault() {
 
 #[test]
 fn counters() {
-    let counted = |stored_count, sign_count, refuse_clones| AssertionMaker { stored_count, sign_count, refuse_clones, ..default() };
+    let counted = |stored_count, sign_count, refuse_clones| AssertionMaker { sign_count, stored_count, refuse_clones, ..default() };
     for (stored, received, is_suspect) in
         [(0, 0, false), (0, 1, false), (9, 10, false), (9, u32::MAX, false), (9, 9, true), (9, 8, true), (9, 0, true), (u32::MAX, 0, true)]
     {
