@@ -105,7 +105,8 @@ impl AuthenticationCredential {
         self.attachment
     }
 
-    /// `response.clientDataJSON` as received: with the two that follow, and the public key, all that it takes to verify the signature again.
+    /// `response.clientDataJSON` as received: with the two that follow, and the public key, the evidence from which the signature can be
+    /// verified again.
     pub fn client_data_json(&self) -> &[u8] {
         &self.client_data_json
     }
