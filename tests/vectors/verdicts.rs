@@ -1,6 +1,6 @@
-//! Every published registration gets the verdict that it should.
+//! Every published ceremony gets the verdict that it should.
 
-use crate::corpus::{self, Vector};
+use crate::corpus::{self, AUTHENTICATION, Vector};
 
 /// The formats whose procedures are here. `None` is an attestation object in which no format can be read.
 fn is_supported(vector: &Vector) -> bool {
@@ -16,7 +16,7 @@ fn judge(name: &str, vectors: &[Vector], least_accepted: usize, least_refused: u
             later += 1;
             continue;
         }
-        let verdict = vector.verify(vector.check_chain);
+        let verdict = vector.verdict();
         let right = match vector.expected.as_str() {
             "accept" => verdict.is_ok(),
             "reject" => verdict.is_err(),
@@ -48,6 +48,18 @@ fn ours() {
 fn third_party() {
     if let Some(vectors) = corpus::third_party() {
         judge("third-party.jsonl", &vectors, 30, 9);
+    }
+}
+
+#[test]
+fn our_authentications() {
+    judge("authentications of ours.jsonl", &corpus::ours_of(AUTHENTICATION), 41, 25);
+}
+
+#[test]
+fn third_party_authentications() {
+    if let Some(vectors) = corpus::third_party_of(AUTHENTICATION) {
+        judge("authentications of third-party.jsonl", &vectors, 15, 6);
     }
 }
 
