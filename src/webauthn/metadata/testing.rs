@@ -5,9 +5,11 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use openssl::{
+    asn1::{Asn1Object, Asn1OctetString},
     ecdsa::EcdsaSig,
+    hash::MessageDigest,
     pkey::{PKey, PKeyRef, Private},
-    x509::X509,
+    x509::{X509, X509Extension},
 };
 use serde_json::{Value, json};
 use time::{OffsetDateTime, macros::format_description};
@@ -57,6 +59,33 @@ impl Service {
         let spec = CertificateSpec { subject: &[("O", "Example"), ("CN", MDS_SIGNER)], validity: leaf, ..CertificateSpec::default() };
         let leaf = spec.make(&leaf_key, Some((&intermediate, &intermediate_key)));
         Self { chain: [(root, root_key), (intermediate, intermediate_key), (leaf, leaf_key)], algorithm }
+    }
+
+    /// One whose signer has an extension more: object identifier and contents. Its intermediate has this key, if one is given.
+    pub(super) fn extended(extension: Option<(&str, &[u8])>, intermediate_key: Option<PKey<Private>>) -> Self {
+        let mut service = Self::default();
+        if let Some(key) = intermediate_key {
+            let [(root, root_key), (intermediate, own_key), _] = &mut service.chain;
+            let spec = CertificateSpec { subject: &[("CN", "Intermediate")], ca: Some(true), ..CertificateSpec::default() };
+            *intermediate = spec.make(&key, Some((root, root_key)));
+            *own_key = key;
+        }
+        let [_, (intermediate, intermediate_key), (leaf, leaf_key)] = &mut service.chain;
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_serial_number(leaf.serial_number()).unwrap();
+        builder.set_subject_name(leaf.subject_name()).unwrap();
+        builder.set_issuer_name(intermediate.subject_name()).unwrap();
+        builder.set_not_before(leaf.not_before()).unwrap();
+        builder.set_not_after(leaf.not_after()).unwrap();
+        builder.set_pubkey(leaf_key).unwrap();
+        if let Some((oid, value)) = extension {
+            let (oid, value) = (Asn1Object::from_str(oid).unwrap(), Asn1OctetString::new_from_bytes(value).unwrap());
+            builder.append_extension(X509Extension::new_from_der(&oid, false, &value).unwrap()).unwrap();
+        }
+        builder.sign(intermediate_key, MessageDigest::sha256()).unwrap();
+        *leaf = builder.build();
+        service
     }
 
     pub(super) fn root(&self) -> TrustAnchor {

@@ -1,12 +1,12 @@
 //! BLOBs as a whole: their signature and their chain. No test sleeps or reads a clock.
 
-use openssl::x509::X509;
+use openssl::{pkey::PKey, rsa::Rsa, x509::X509};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
     BlobError, MDS_SIGNER,
-    testing::{INTERMEDIATE, LEAF, NOW, ROOT, Service, payload},
+    testing::{INTERMEDIATE, LEAF, NOW, ROOT, Service, payload, tlv},
     verify_blob,
 };
 use crate::{
@@ -217,6 +217,28 @@ fn the_signer_has_a_name() {
     for name in ["example.org", "fidoalliance.org", ".fidoalliance.org", "", "mds.fidoalliance.org.example.org"] {
         let subject = "O=Example, CN=mds.fidoalliance.org".to_owned();
         assert_eq!(verify(Some(name)), Err(BlobError::Signer { expected: name.to_owned(), subject }));
+    }
+}
+
+/// Where there is a subjectAltName, the common name counts for nothing; no wildcard stands for the name.
+#[test]
+fn the_signers_name_is_its_alternative_name() {
+    for (san, is_good) in [(MDS_SIGNER, true), ("example.org", false), ("*.fidoalliance.org", false)] {
+        let names = tlv(0x30, &[&tlv(0x82, &[san.as_bytes()])]);
+        let service = Service::extended(Some(("2.5.29.17", &names)), None);
+        let verdict = service.verify(&service.blob(&payload(&[])));
+        assert_eq!(verdict.is_ok(), is_good, "{san}: {verdict:?}");
+        assert!(is_good || matches!(verdict, Err(BlobError::Signer { .. })));
+    }
+}
+
+#[test]
+fn weak_keys_issue_nothing() {
+    for (bits, is_good) in [(1024, false), (2048, true)] {
+        let service = Service::extended(None, Some(PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap()));
+        let verdict = service.verify(&service.blob(&payload(&[])));
+        assert_eq!(verdict.is_ok(), is_good, "{bits}: {verdict:?}");
+        assert!(is_good || matches!(verdict, Err(BlobError::NoPath { subject, .. }) if subject.contains("CN=Intermediate")));
     }
 }
 

@@ -45,7 +45,7 @@ impl TrustAnchor {
     /// SHA-256 of its DER, in lower case hexadecimal: what a root is known by where it is looked up.
     pub fn sha256(&self) -> String {
         let digest = self.0.digest(MessageDigest::sha256());
-        digest.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()).unwrap_or_default()
+        digest.map(|digest| digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))).unwrap_or_default()
     }
 
     /// What it is.

@@ -76,7 +76,7 @@ fn a_whole_entry() {
         anchors: vec![root],
         status_reports: vec![certified, update],
     };
-    assert_eq!(entries, [expected.clone()]);
+    assert_eq!(entries, std::slice::from_ref(&expected));
     // As it is stored.
     let stored = serde_json::to_string(&expected).unwrap();
     assert_eq!(serde_json::from_str::<MetadataEntry>(&stored).unwrap(), expected);
@@ -208,7 +208,8 @@ fn anchors_as_makers_write_them() {
     let certificate = &Service::default().chain[LEAF].0;
     let base64 = STANDARD.encode(certificate.to_der().unwrap());
     let pem = String::from_utf8(certificate.to_pem().unwrap()).unwrap();
-    let wrapped: String = base64.as_bytes().chunks(40).map(|line| format!(" {}\r\n", str::from_utf8(line).unwrap())).collect();
+    let lines: Vec<_> = base64.as_bytes().chunks(40).map(|line| str::from_utf8(line).unwrap()).collect();
+    let wrapped = format!(" {}\t", lines.join("\r\n "));
     let anchors = json!([base64, pem, pem.replace('\n', "\r\n"), wrapped, "", "AAAA", "%", 7, null]);
     let entry = json!({ "aaguid": AAGUID, "metadataStatement": { "attestationRootCertificates": anchors } });
     let (entries, found) = read_all(&[entry]);
