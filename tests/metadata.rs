@@ -1,10 +1,10 @@
 //! A metadata BLOB that the FIDO Alliance signed: no. 31, of September 2023. It is not ours to ship: without it the tests say so, and pass.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and says why")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and says why")]
 
 use std::{
     fs,
     io::{Write as _, stderr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use passkey_hsm::{
@@ -22,9 +22,9 @@ const CERTIFICATES: &str = "SSL_CERT_FILE";
 /// The BLOB and its root, if they are at hand.
 fn genuine() -> Option<(Vec<u8>, Vec<TrustAnchor>)> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/mds/blob-no31.jwt"));
-    let blob = read(BLOB, std::env::var_os(BLOB).map_or_else(beside, PathBuf::from))?;
+    let blob = read(BLOB, &std::env::var_os(BLOB).map_or_else(beside, PathBuf::from))?;
     let system = || PathBuf::from("/etc/ssl/certs/ca-certificates.crt");
-    let bundle = read(CERTIFICATES, std::env::var_os(CERTIFICATES).map_or_else(system, PathBuf::from))?;
+    let bundle = read(CERTIFICATES, &std::env::var_os(CERTIFICATES).map_or_else(system, PathBuf::from))?;
     let mut roots = TrustAnchor::from_pem(&bundle).unwrap();
     roots.retain(|root| MDS_ROOT_SHA256.contains(&root.sha256().as_str()));
     if roots.is_empty() {
@@ -34,8 +34,8 @@ fn genuine() -> Option<(Vec<u8>, Vec<TrustAnchor>)> {
     Some((blob, roots))
 }
 
-fn read(name: &str, path: PathBuf) -> Option<Vec<u8>> {
-    let read = fs::read(&path);
+fn read(name: &str, path: &Path) -> Option<Vec<u8>> {
+    let read = fs::read(path);
     if let Err(error) = &read {
         // Straight to stderr: what a passing test prints is captured, and this is to be seen.
         let _ = writeln!(stderr(), "SKIPPED the genuine metadata BLOB: {}: {error}. Name the file in {name}.", path.display());

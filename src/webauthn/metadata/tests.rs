@@ -1,5 +1,6 @@
 //! BLOBs as a whole: their signature and their chain. No test sleeps or reads a clock.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openssl::{pkey::PKey, rsa::Rsa, x509::X509};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -137,6 +138,11 @@ fn tampered() {
     assert_eq!(service.verify(empty.as_bytes()).unwrap_err(), BlobError::Signature);
     let long = format!("{}.{}.{}AAAA", blob[0], blob[1], blob[2]);
     assert!(service.verify(long.as_bytes()).is_err());
+    // The same numbers in another form.
+    let mut padded = URL_SAFE_NO_PAD.decode(&blob[2]).unwrap();
+    padded.insert(32, 0);
+    let padded = format!("{}.{}.{}", blob[0], blob[1], URL_SAFE_NO_PAD.encode(padded));
+    assert_eq!(service.verify(padded.as_bytes()).unwrap_err(), BlobError::Signature);
 }
 
 #[test]
