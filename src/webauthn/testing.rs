@@ -102,6 +102,8 @@ pub(super) struct CertificateSpec<'a> {
     pub(super) ca: Option<bool>,
     /// Value of the AAGUID extension and whether it is critical.
     pub(super) aaguid: Option<(Vec<u8>, bool)>,
+    /// Other extensions: object identifier, whether it is critical, value.
+    pub(super) extensions: Vec<(&'static str, bool, Vec<u8>)>,
     /// Days from 2026-01-01 on which it begins and ends.
     pub(super) validity: (i64, i64),
 }
@@ -113,7 +115,7 @@ pub(super) const NEW_YEAR: i64 = 1_767_225_600;
 
 impl Default for CertificateSpec<'_> {
     fn default() -> Self {
-        Self { subject: SUBJECT, version: 2, ca: Some(false), aaguid: None, validity: (0, 365) }
+        Self { subject: SUBJECT, version: 2, ca: Some(false), aaguid: None, extensions: Vec::new(), validity: (0, 365) }
     }
 }
 
@@ -142,10 +144,11 @@ impl CertificateSpec<'_> {
             }
             builder.append_extension(constraints.build().unwrap()).unwrap();
         }
-        if let Some((value, critical)) = &self.aaguid {
-            let oid = Asn1Object::from_str("1.3.6.1.4.1.45724.1.1.4").unwrap();
+        let aaguid = self.aaguid.iter().map(|(value, critical)| ("1.3.6.1.4.1.45724.1.1.4", *critical, value));
+        for (oid, critical, value) in aaguid.chain(self.extensions.iter().map(|(oid, critical, value)| (*oid, *critical, value))) {
+            let oid = Asn1Object::from_str(oid).unwrap();
             let contents = Asn1OctetString::new_from_bytes(value).unwrap();
-            builder.append_extension(X509Extension::new_from_der(&oid, *critical, &contents).unwrap()).unwrap();
+            builder.append_extension(X509Extension::new_from_der(&oid, critical, &contents).unwrap()).unwrap();
         }
         let signer = issuer.map_or(key, |(_, key)| key);
         let digest = if signer.ec_key().is_ok() || signer.rsa().is_ok() { MessageDigest::sha256() } else { MessageDigest::null() };
@@ -154,6 +157,9 @@ impl CertificateSpec<'_> {
     }
 }
 
+/// Makes a statement's members, each in CBOR, for a credential's key, from authenticator data and the hash of the client data.
+pub(super) type MakeMembers = Box<dyn Fn(&KeyPair, &[u8]) -> Vec<(&'static str, Vec<u8>)>>;
+
 /// How a registration is attested.
 pub(super) enum Statement {
     None,
@@ -161,6 +167,8 @@ pub(super) enum Statement {
     /// By the key of the first certificate.
     Packed(PKey<Private>, CoseAlgorithm, Vec<Vec<u8>>),
     U2f(PKey<Private>, Vec<Vec<u8>>),
+    /// Of this format, with these members.
+    Made(&'static str, MakeMembers),
     /// Format and statement as they are.
     Raw(String, Vec<u8>),
 }
@@ -270,6 +278,7 @@ impl Maker {
         let (format, members) = match &self.statement {
             Statement::None => ("none", vec![]),
             Statement::Raw(format, statement) => return (format.clone(), statement.clone()),
+            Statement::Made(format, make) => (*format, make(key, &signed)),
             Statement::PackedSelf => {
                 let signature = sign(self.algorithm, &key.private, &signed);
                 ("packed", vec![("alg", Value::from(self.algorithm.id()).to_vec()), ("sig", bytes(&signature))])
