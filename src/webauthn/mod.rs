@@ -42,7 +42,9 @@ pub use ceremony::{CeremonyRefusal, StepError};
 pub use certificate::CertificateError;
 pub use cose::KeyError;
 pub use credential::{AssertionParseError, AuthenticationCredential, ParseError, RegistrationCredential};
-pub use metadata::forbidding;
+pub use metadata::{
+    BlobError, Crl, CrlError, CrlFault, MDS_ROOT_SHA256, MDS_SIGNER, SkipReason, SkippedEntry, Verified, forbidding, verify_blob,
+};
 pub use options::{CreationOptions, CreationRequest, CredentialDescriptor, OFFERED_ALGORITHMS, creation_options};
 pub use registration::{Refusal, Registration, RegistrationError, RegistrationPolicy, verify_registration};
 pub use signature::SignatureError;
