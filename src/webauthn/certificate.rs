@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use openssl::sha::sha1;
 use uuid::Uuid;
 
 use super::{
@@ -12,6 +13,7 @@ use crate::domain::Aaguid;
 
 /// Object identifiers in DER: 1.3.6.1.4.1.45724.1.1.4 (id-fido-gen-ce-aaguid) and 2.5.29.19 (basicConstraints).
 const FIDO_AAGUID: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x01, 0x01, 0x04];
+const FIDO_SERIAL: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x01, 0x01, 0x02]; // 1.3.6.1.4.1.45724.1.1.2
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 /// The most bytes of a certificate. The largest genuine ones have some 2,000.
@@ -19,6 +21,9 @@ const MAX_LEN: usize = 16 * 1024;
 
 /// The most extensions. Genuine ones have some ten.
 const MAX_EXTENSIONS: usize = 32;
+
+/// The most bytes of a device's serial number. The standard has no bound; it is kept with the credential.
+const MAX_SERIAL: usize = 64;
 
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +153,24 @@ impl<'a> Certificate<'a> {
             Some(value) if Uuid::from_bytes(value) == aaguid.as_uuid() => Ok(()),
             Some(_) => Err(CertificateError::AaguidMismatch),
         }
+    }
+
+    /// The value of the id-fido-gen-ce-sernum extension, which names the single device, if there is one (section 8.2.2).
+    pub(super) fn device_serial(&self) -> Result<Option<&'a [u8]>, CertificateError> {
+        let Some(extension) = self.extension(FIDO_SERIAL) else { return Ok(None) };
+        let serial = der::only(der::OCTET_STRING, extension.value).ok().filter(|serial| (1..=MAX_SERIAL).contains(&serial.len()));
+        match serial {
+            Some(serial) if !extension.critical => Ok(Some(serial)),
+            _ => Err(CertificateError::Extension("serial number")),
+        }
+    }
+
+    /// What metadata knows its key by: SHA-1 of the subjectPublicKey (RFC 5280 section 4.2.1.2, method 1).
+    pub(super) fn key_identifier(&self) -> Option<[u8; 20]> {
+        let mut key = Reader::new(self.public_key);
+        key.expect(der::SEQUENCE).ok()?; // algorithm
+        let (_unused_bits, key) = key.expect(der::BIT_STRING).ok()?.split_first()?;
+        Some(sha1(key))
     }
 
     /// Whether the subject has a part of this kind that is text and meets a condition.

@@ -317,14 +317,23 @@ impl Maker {
 
     /// Makes, parses and verifies it.
     pub(super) fn verify(&self) -> Result<Registration, RegistrationError> {
-        let credential = RegistrationCredential::parse(self.credential().to_string().as_bytes()).unwrap();
-        let origins = ["https://example.org".parse().unwrap()];
         let mut attestation = self.attestation.clone();
         let trust_store = TrustStore::new([("test".to_owned(), self.anchors.clone())], None);
         if !self.anchors.is_empty() {
             attestation.anchors.push("test".to_owned());
             attestation.trust = TrustDemand::Judge;
         }
+        self.verify_by(&attestation, &trust_store)
+    }
+
+    /// The same by another policy than its own.
+    pub(super) fn verify_by(
+        &self,
+        attestation: &AttestationPolicy,
+        trust_store: &TrustStore,
+    ) -> Result<Registration, RegistrationError> {
+        let credential = RegistrationCredential::parse(self.credential().to_string().as_bytes()).unwrap();
+        let origins = ["https://example.org".parse().unwrap()];
         verify_registration(
             &credential,
             &RegistrationPolicy {
@@ -336,8 +345,8 @@ impl Maker {
                 allow_cross_origin: self.allow_cross_origin,
                 top_origins: &self.top_origins,
                 allow_u2f_aaguid: self.allow_u2f_aaguid,
-                attestation: &attestation,
-                trust_store: &trust_store,
+                attestation,
+                trust_store,
                 now: self.now,
             },
         )

@@ -58,6 +58,8 @@ fn check_certificate(certificate: &Certificate<'_>) -> Result<(), CertificateErr
     require(NamePart::Organization, "O", |text| !text.is_empty())?;
     require(NamePart::OrganizationalUnit, "OU", |text| text == "Authenticator Attestation")?;
     require(NamePart::CommonName, "CN", |text| !text.is_empty())?;
+    // Section 8.2.2: where it names the device, it does so in the standard's form.
+    certificate.device_serial()?;
     if certificate.is_ca()? { Err(CertificateError::IsCa) } else { Ok(()) }
 }
 
