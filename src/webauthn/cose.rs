@@ -156,6 +156,11 @@ impl<'a> CoseKey<'a> {
         self.algorithm
     }
 
+    /// Whether a certificate's key is this one, by its numbers.
+    pub(super) fn is_same(&self, key: &PublicKey) -> bool {
+        self.public.is_same(key)
+    }
+
     /// Checks a signature by this key.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         signature::verify(self.algorithm, &self.public, message, signature)

@@ -29,6 +29,7 @@ use crate::domain::{AttestationPolicy, Challenge, Origin, Timestamp, TrustDemand
 static RSA_KEY: LazyLock<Rsa<Private>> = LazyLock::new(|| Rsa::generate(2048).unwrap());
 
 /// A key pair and the COSE_Key of its public half.
+#[derive(Clone)]
 pub(super) struct KeyPair {
     pub(super) private: PKey<Private>,
     pub(super) cose: Vec<u8>,
@@ -70,6 +71,14 @@ impl KeyPair {
     }
 }
 
+impl KeyPair {
+    /// On P-256, with a coordinate (-2 is x, -3 is y) whose first byte is zero: one key in 256 has such an x.
+    pub(super) fn with_leading_zero(label: i64) -> Self {
+        let is_so = |pair: &Self| Value::parse(&pair.cose).unwrap().as_map().unwrap().int(label).unwrap().as_bytes().unwrap()[0] == 0;
+        std::iter::repeat_with(|| Self::generate(CoseAlgorithm::Es256)).find(is_so).unwrap()
+    }
+}
+
 fn map(entries: &[(i64, Value<'_>)]) -> Vec<u8> {
     Value::Map(Map::from_entries(entries.iter().map(|(k, v)| (Value::from(*k), v.clone())).collect())).to_vec()
 }
@@ -102,6 +111,8 @@ pub(super) struct CertificateSpec<'a> {
     pub(super) ca: Option<bool>,
     /// Value of the AAGUID extension and whether it is critical.
     pub(super) aaguid: Option<(Vec<u8>, bool)>,
+    /// Other extensions: object identifier, whether it is critical, value.
+    pub(super) extensions: Vec<(&'static str, bool, Vec<u8>)>,
     /// Days from 2026-01-01 on which it begins and ends.
     pub(super) validity: (i64, i64),
 }
@@ -113,7 +124,7 @@ pub(super) const NEW_YEAR: i64 = 1_767_225_600;
 
 impl Default for CertificateSpec<'_> {
     fn default() -> Self {
-        Self { subject: SUBJECT, version: 2, ca: Some(false), aaguid: None, validity: (0, 365) }
+        Self { subject: SUBJECT, version: 2, ca: Some(false), aaguid: None, extensions: Vec::new(), validity: (0, 365) }
     }
 }
 
@@ -142,10 +153,11 @@ impl CertificateSpec<'_> {
             }
             builder.append_extension(constraints.build().unwrap()).unwrap();
         }
-        if let Some((value, critical)) = &self.aaguid {
-            let oid = Asn1Object::from_str("1.3.6.1.4.1.45724.1.1.4").unwrap();
+        let aaguid = self.aaguid.iter().map(|(value, critical)| ("1.3.6.1.4.1.45724.1.1.4", *critical, value));
+        for (oid, critical, value) in aaguid.chain(self.extensions.iter().map(|(oid, critical, value)| (*oid, *critical, value))) {
+            let oid = Asn1Object::from_str(oid).unwrap();
             let contents = Asn1OctetString::new_from_bytes(value).unwrap();
-            builder.append_extension(X509Extension::new_from_der(&oid, *critical, &contents).unwrap()).unwrap();
+            builder.append_extension(X509Extension::new_from_der(&oid, critical, &contents).unwrap()).unwrap();
         }
         let signer = issuer.map_or(key, |(_, key)| key);
         let digest = if signer.ec_key().is_ok() || signer.rsa().is_ok() { MessageDigest::sha256() } else { MessageDigest::null() };
@@ -154,6 +166,9 @@ impl CertificateSpec<'_> {
     }
 }
 
+/// Makes a statement's members, each in CBOR, for a credential's key, from authenticator data and the hash of the client data.
+pub(super) type MakeMembers = Box<dyn Fn(&KeyPair, &[u8]) -> Vec<(&'static str, Vec<u8>)>>;
+
 /// How a registration is attested.
 pub(super) enum Statement {
     None,
@@ -161,6 +176,10 @@ pub(super) enum Statement {
     /// By the key of the first certificate.
     Packed(PKey<Private>, CoseAlgorithm, Vec<Vec<u8>>),
     U2f(PKey<Private>, Vec<Vec<u8>>),
+    /// Of this format, with these members.
+    Made(&'static str, MakeMembers),
+    /// Several in one, each about the same credential.
+    Compound(Vec<Statement>),
     /// Format and statement as they are.
     Raw(String, Vec<u8>),
 }
@@ -168,6 +187,8 @@ pub(super) enum Statement {
 /// A registration to be made, with its relying party's policy.
 pub(super) struct Maker {
     pub(super) algorithm: CoseAlgorithm,
+    /// The credential's key; a fresh one where there is none.
+    pub(super) key: Option<KeyPair>,
     pub(super) challenge: Challenge,
     pub(super) flags: u8,
     pub(super) aaguid: [u8; 16],
@@ -194,6 +215,7 @@ impl Default for Maker {
     fn default() -> Self {
         Self {
             algorithm: CoseAlgorithm::Es256,
+            key: None,
             challenge: Challenge::from_bytes(&[0x5a; 32]),
             flags: 0x45,
             aaguid: [0; 16],
@@ -227,9 +249,9 @@ impl Maker {
         Self::attested(Statement::Packed(key, CoseAlgorithm::Es256, vec![certificate]))
     }
 
-    /// The JSON form, made anew with a fresh key.
+    /// The JSON form, made anew.
     pub(super) fn credential(&self) -> Json {
-        let key = KeyPair::generate(self.algorithm);
+        let key = self.key.clone().unwrap_or_else(|| KeyPair::generate(self.algorithm));
         let mut client_data = json!({
             "type": "webauthn.create",
             "challenge": URL_SAFE_NO_PAD.encode(self.challenge.as_bytes()),
@@ -244,7 +266,7 @@ impl Maker {
         let data =
             [&sha256(b"example.org")[..], &[self.flags, 0, 0, 0, 9], &self.aaguid, &length, &self.credential_id, &key.cose, &self.tail]
                 .concat();
-        let (format, statement) = self.statement(&key, &data, sha256(client_data.as_bytes()));
+        let (format, statement) = self.statement(&self.statement, &key, &data, sha256(client_data.as_bytes()));
         let object = Map::from_entries(vec![
             (Value::Text("fmt"), Value::Text(&format)),
             (Value::Text("attStmt"), Value::parse(&statement).unwrap()),
@@ -263,13 +285,18 @@ impl Maker {
         })
     }
 
-    fn statement(&self, key: &KeyPair, data: &[u8], hash: [u8; 32]) -> (String, Vec<u8>) {
+    fn statement(&self, statement: &Statement, key: &KeyPair, data: &[u8], hash: [u8; 32]) -> (String, Vec<u8>) {
         let signed = [data, &hash].concat();
         let bytes = |bytes: &[u8]| Value::Bytes(bytes).to_vec();
         let x5c = |certificates: &[Vec<u8>]| Value::Array(certificates.iter().map(|der| Value::Bytes(der)).collect()).to_vec();
-        let (format, members) = match &self.statement {
+        let (format, members) = match statement {
             Statement::None => ("none", vec![]),
             Statement::Raw(format, statement) => return (format.clone(), statement.clone()),
+            Statement::Compound(parts) => {
+                let parts = parts.iter().map(|part| self.statement(part, key, data, hash)).collect::<Vec<_>>();
+                return ("compound".to_owned(), compound(&parts));
+            }
+            Statement::Made(format, make) => (*format, make(key, &signed)),
             Statement::PackedSelf => {
                 let signature = sign(self.algorithm, &key.private, &signed);
                 ("packed", vec![("alg", Value::from(self.algorithm.id()).to_vec()), ("sig", bytes(&signature))])
@@ -324,4 +351,15 @@ impl Maker {
             },
         )
     }
+}
+
+/// A compound statement of these, each a format and a statement.
+pub(super) fn compound(parts: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let part = |(format, statement): &'_ (String, Vec<u8>)| {
+        let entries = [("fmt", Value::Text(format).to_vec()), ("attStmt", statement.clone())];
+        let entries = entries.iter().map(|(name, value)| (Value::Text(name), Value::parse(value).unwrap())).collect();
+        Value::Map(Map::from_entries(entries)).to_vec()
+    };
+    let parts: Vec<_> = parts.iter().map(part).collect();
+    Value::Array(parts.iter().map(|part| Value::parse(part).unwrap()).collect()).to_vec()
 }
