@@ -104,7 +104,13 @@ pub(super) fn assess(
         Attestation::None => return Ok(AttestationRecord::none()),
         Attestation::SelfSigned => return Ok(record(AttestationType::SelfAttestation, AttestationTrust::SelfAttestation)),
         Attestation::Certified { attestation_type, path } => (*attestation_type, path),
-        Attestation::Compound(_) => return Err(TrustError::NoPath("a compound statement".to_owned())),
+        Attestation::Compound(parts) => {
+            let part = |(format, attestation): &(_, _)| {
+                assess(&Assessed { format: *format, attestation, aaguid: assessed.aaguid }, policy, store, now)
+            };
+            let best = parts.iter().map(part).collect::<Result<Vec<_>, _>>()?.into_iter().max_by_key(|record| record.trust as u8);
+            return best.ok_or_else(|| TrustError::NoPath("a compound statement without parts".to_owned()));
+        }
     };
     let anchors: Vec<_> = policy.anchors.iter().filter_map(|name| store.sets.get(name)).flatten().cloned().collect();
     if anchors.is_empty() || policy.trust == TrustDemand::Record {
