@@ -1,5 +1,7 @@
 //! An authenticator for unit tests: makes registrations of any algorithm and format, each part of which a test can spoil.
 
+mod assertion;
+
 use std::sync::LazyLock;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -24,6 +26,8 @@ use super::{
     verify_registration,
 };
 use crate::domain::{AttestationPolicy, Challenge, Origin, Timestamp, TrustDemand, UserVerification};
+
+pub(super) use assertion::AssertionMaker;
 
 /// One for all tests: making it takes longer than all that is done with it.
 static RSA_KEY: LazyLock<Rsa<Private>> = LazyLock::new(|| Rsa::generate(2048).unwrap());
@@ -166,6 +170,20 @@ impl CertificateSpec<'_> {
     }
 }
 
+/// Client data with these members in place of, or beside, the usual ones; `null` leaves one out.
+fn client_data(ceremony: &str, challenge: &Challenge, members: &Json) -> String {
+    let mut client_data = json!({
+        "type": ceremony,
+        "challenge": URL_SAFE_NO_PAD.encode(challenge.as_bytes()),
+        "origin": "https://example.org",
+    });
+    for (name, value) in members.as_object().unwrap() {
+        client_data[name] = value.clone();
+    }
+    client_data.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    client_data.to_string()
+}
+
 /// Makes a statement's members, each in CBOR, for a credential's key, from authenticator data and the hash of the client data.
 pub(super) type MakeMembers = Box<dyn Fn(&KeyPair, &[u8]) -> Vec<(&'static str, Vec<u8>)>>;
 
@@ -252,16 +270,7 @@ impl Maker {
     /// The JSON form, made anew.
     pub(super) fn credential(&self) -> Json {
         let key = self.key.clone().unwrap_or_else(|| KeyPair::generate(self.algorithm));
-        let mut client_data = json!({
-            "type": "webauthn.create",
-            "challenge": URL_SAFE_NO_PAD.encode(self.challenge.as_bytes()),
-            "origin": "https://example.org",
-        });
-        for (name, value) in self.client_data.as_object().unwrap() {
-            client_data[name] = value.clone();
-        }
-        client_data.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        let client_data = client_data.to_string();
+        let client_data = client_data("webauthn.create", &self.challenge, &self.client_data);
         let length = u16::try_from(self.credential_id.len()).unwrap().to_be_bytes();
         let data =
             [&sha256(b"example.org")[..], &[self.flags, 0, 0, 0, 9], &self.aaguid, &length, &self.credential_id, &key.cose, &self.tail]
