@@ -1,4 +1,4 @@
-//! JSON Web Signatures in compact serialization (RFC 7515), of the one shape that attestation has: certificates in `x5c`, an asymmetric
+//! JSON Web Signatures in compact serialization (RFC 7515), of the one shape that attestation and metadata have: certificates in `x5c`, an asymmetric
 //! algorithm.
 
 use std::borrow::Cow;
@@ -19,30 +19,39 @@ use super::{
 /// The most certificates in `x5c`.
 const MAX_CERTIFICATES: usize = 8;
 
+/// The most bytes of a header in base64url: room for all certificates that it may have.
+const MAX_HEADER_LEN: usize = 256 << 10;
+
 /// Why a text is no JWS that can be verified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
-    /// More bytes than a caller takes.
-    #[error("the JWS is too long")]
-    TooLong,
+    /// More than this many bytes.
+    #[error("the JWS has more than {0} bytes")]
+    TooLong(usize),
     /// Not header, payload and signature.
-    #[error("not a JWS in compact serialization")]
+    #[error("it does not have the three parts of a JWS")]
     NotCompact,
-    /// One of these is not in base64url.
-    #[error("the JWS's {0} is not base64url")]
+    /// A part is not in base64url.
+    #[error("{0}")]
     NotBase64Url(&'static str),
     /// The header is not as it must be.
-    #[error("the JWS's header: {0}")]
+    #[error("its header is malformed: {0}")]
     Header(String),
     /// The header has an extension that must be understood.
-    #[error("the JWS's header has a crit, and nothing of that kind is understood")]
+    #[error("its header names critical extensions, which are not known here")]
     Critical,
     /// Signed with something that is not accepted, `none` and HMAC among them.
-    #[error("the JWS's algorithm {0:?} is not accepted")]
+    #[error("it is signed with {0}; RS, PS and ES of 256, 384 and 512 are accepted")]
     Algorithm(String),
-    /// No certificates, too many, or something else in their place.
-    #[error("the JWS's x5c must be an array of 1 to 8 certificates in base64")]
-    Certificates,
+    /// The certificates are to be fetched.
+    #[error("its header has x5u: certificates are not fetched, they must be in x5c")]
+    CertificateUrl,
+    /// No certificates, or more than this many.
+    #[error("its header must have x5c with 1 to {0} certificates")]
+    CertificateCount(usize),
+    /// Something that is no certificate, by its place in x5c.
+    #[error("certificate {0} of its x5c cannot be read")]
+    Certificate(usize),
 }
 
 impl From<Fault> for JwsError {
@@ -56,11 +65,11 @@ impl From<Fault> for JwsError {
 pub(super) struct Jws<'a> {
     /// The certificates in DER, the signer's first; one at least.
     pub(super) certificates: Vec<Vec<u8>>,
-    /// What it says.
-    pub(super) payload: Vec<u8>,
     algorithm: CoseAlgorithm,
     /// The first two parts as they are.
     signed: &'a [u8],
+    /// In base64url.
+    payload: &'a [u8],
     signature: Vec<u8>,
 }
 
@@ -68,23 +77,30 @@ impl<'a> Jws<'a> {
     /// The whole of `text`, of at most `max` bytes.
     pub(super) fn parse(text: &'a [u8], max: usize) -> Result<Self, JwsError> {
         if text.len() > max {
-            return Err(JwsError::TooLong);
+            return Err(JwsError::TooLong(max));
         }
         let mut parts = text.split(|&byte| byte == b'.');
         let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err(JwsError::NotCompact);
         };
         let signed = text.get(..header.len() + 1 + payload.len()).ok_or(JwsError::NotCompact)?;
-        let decoded = |part, name| URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::NotBase64Url(name));
-        let header = decoded(header, "header")?;
+        if header.len() > MAX_HEADER_LEN {
+            return Err(JwsError::Header("it is too long".to_owned()));
+        }
+        let header = decoded(header, "its header is not base64url")?;
         let header = Object::parse(&header)?;
         Ok(Self {
             algorithm: algorithm(&header)?,
             certificates: certificates(&header)?,
-            payload: decoded(payload, "payload")?,
             signed,
-            signature: decoded(signature, "signature")?,
+            payload,
+            signature: decoded(signature, "its signature is not base64url")?,
         })
+    }
+
+    /// What it says: to be looked at once its signature is verified.
+    pub(super) fn payload(&self) -> Result<Vec<u8>, JwsError> {
+        decoded(self.payload, "its payload is not base64url")
     }
 
     /// Checks its signature by `key`: that of the first certificate, of which the caller has yet to judge whose it is.
@@ -108,6 +124,10 @@ impl<'a> Jws<'a> {
     }
 }
 
+fn decoded(part: &[u8], fault: &'static str) -> Result<Vec<u8>, JwsError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::NotBase64Url(fault))
+}
+
 /// What it is signed with, if nothing in the header (RFC 7515 section 4.1) speaks against it.
 fn algorithm(header: &Object<'_>) -> Result<CoseAlgorithm, JwsError> {
     use CoseAlgorithm as A;
@@ -126,21 +146,24 @@ fn algorithm(header: &Object<'_>) -> Result<CoseAlgorithm, JwsError> {
         "ES256" => A::Esp256,
         "ES384" => A::Esp384,
         "ES512" => A::Esp512,
-        other => return Err(JwsError::Algorithm(other.chars().take(32).collect())),
+        other => return Err(JwsError::Algorithm(other.chars().take(32).flat_map(char::escape_default).collect())),
     })
 }
 
 /// `x5c`: base64, not base64url, of DER (section 4.1.6).
 fn certificates(header: &Object<'_>) -> Result<Vec<Vec<u8>>, JwsError> {
-    let Some(Json::Array(x5c)) = header.get("x5c") else { return Err(JwsError::Certificates) };
-    if !(1..=MAX_CERTIFICATES).contains(&x5c.len()) {
-        return Err(JwsError::Certificates);
+    if header.get("x5u").is_some() {
+        return Err(JwsError::CertificateUrl);
     }
-    let certificate = |value: &Json<'_>| match value {
-        Json::String(text) => STANDARD.decode(text.as_bytes()).map_err(|_| JwsError::Certificates),
-        _ => Err(JwsError::Certificates),
+    let x5c = match header.get("x5c") {
+        Some(Json::Array(x5c)) if (1..=MAX_CERTIFICATES).contains(&x5c.len()) => x5c,
+        _ => return Err(JwsError::CertificateCount(MAX_CERTIFICATES)),
     };
-    x5c.iter().map(certificate).collect()
+    let certificate = |(n, value): (usize, &Json<'_>)| match value {
+        Json::String(text) => STANDARD.decode(text.as_bytes()).map_err(|_| JwsError::Certificate(n)),
+        _ => Err(JwsError::Certificate(n)),
+    };
+    x5c.iter().enumerate().map(certificate).collect()
 }
 
 #[cfg(test)]
@@ -173,7 +196,7 @@ mod tests {
         let key = KeyPair::generate(CoseAlgorithm::Es256);
         let text = made(&key, &header());
         let jws = Jws::parse(text.as_bytes(), text.len()).unwrap();
-        assert_eq!((&jws.certificates[0][..], &jws.payload[..]), (&[1, 2, 3][..], &b"{}"[..]));
+        assert_eq!((&jws.certificates[0][..], &jws.payload().unwrap()[..]), (&[1, 2, 3][..], &b"{}"[..]));
         let spki = |key: &KeyPair| key.private.public_key_to_der().unwrap();
         let public = |key: &KeyPair| PublicKey::from_spki(crate::webauthn::der::only(0x30, &spki(key)).unwrap()).unwrap();
         assert_eq!(jws.verify(&public(&key)), Ok(()));
@@ -204,15 +227,18 @@ mod tests {
     fn three_parts_in_base64url() {
         let parse = |text: &str| Jws::parse(text.as_bytes(), 1 << 16).map(|_| ()).unwrap_err();
         let good = made(&KeyPair::generate(CoseAlgorithm::Es256), &header());
-        assert_eq!(Jws::parse(good.as_bytes(), good.len() - 1).unwrap_err(), JwsError::TooLong);
+        assert_eq!(Jws::parse(good.as_bytes(), good.len() - 1).unwrap_err(), JwsError::TooLong(good.len() - 1));
         for text in ["", ".", "e30.e30", "e30.e30.AA.AA"] {
             assert_eq!(parse(text), JwsError::NotCompact, "{text}");
         }
         let parts: Vec<_> = good.split('.').collect();
         let (header, signature) = (parts[0], parts[2]);
-        assert_eq!(parse("e+.e30.AA"), JwsError::NotBase64Url("header"));
-        assert_eq!(parse(&format!("{header}.e30=.{signature}")), JwsError::NotBase64Url("payload"));
-        assert_eq!(parse(&format!("{header}.e30.{signature}\n")), JwsError::NotBase64Url("signature"));
+        assert_eq!(parse("e+.e30.AA"), JwsError::NotBase64Url("its header is not base64url"));
+        let padded = format!("{header}.e30=.{signature}");
+        assert_eq!(Jws::parse(padded.as_bytes(), 1 << 16).unwrap().payload(), Err(JwsError::NotBase64Url("its payload is not base64url")));
+        let long = format!("{}.e30.AA", "A".repeat(MAX_HEADER_LEN + 1));
+        assert_eq!(Jws::parse(long.as_bytes(), 1 << 20).unwrap_err(), JwsError::Header("it is too long".to_owned()));
+        assert_eq!(parse(&format!("{header}.e30.{signature}\n")), JwsError::NotBase64Url("its signature is not base64url"));
     }
 
     #[test]
@@ -231,8 +257,12 @@ mod tests {
         for value in [json!(["b64"]), json!("b64"), json!([]), Value::Null] {
             assert_eq!(with("crit", value), JwsError::Critical);
         }
-        for value in [Value::Null, json!("AQID"), json!([]), json!([1]), json!(["A_-_"]), json!(["AQI"]), json!(vec!["AQID"; 9])] {
-            assert_eq!(with("x5c", value.clone()), JwsError::Certificates, "{value}");
+        for value in [Value::Null, json!("AQID"), json!([]), json!(vec!["AQID"; 9])] {
+            assert_eq!(with("x5c", value.clone()), JwsError::CertificateCount(8), "{value}");
         }
+        for value in [json!(1), json!("A_-_"), json!("AQI")] {
+            assert_eq!(with("x5c", json!(["AQID", value])), JwsError::Certificate(1), "{value}");
+        }
+        assert_eq!(with("x5u", json!("https://example.org")), JwsError::CertificateUrl);
     }
 }

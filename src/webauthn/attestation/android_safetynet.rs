@@ -67,10 +67,10 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
     //   documentation: take the certificates out of the JWS, and verify its signature with the first one.
     let jws = Jws::parse(response, MAX_RESPONSE).map_err(SafetyNetError::from)?;
     let path = jws.certificates.iter().map(|der| Certificate::parse(der)).collect::<Result<Vec<_>, _>>()?;
-    let certificate = path.first().ok_or(SafetyNetError::Jws(JwsError::Certificates))?;
+    let certificate = path.first().ok_or(SafetyNetError::Jws(JwsError::Certificate(0)))?;
     jws.verify(&certificate.public_key()?)?;
-    let payload = Object::parse(&jws.payload).map_err(SafetyNetError::from)?;
-    verify_payload(&payload, subject)?;
+    let payload = jws.payload().map_err(SafetyNetError::from)?;
+    verify_payload(&Object::parse(&payload).map_err(SafetyNetError::from)?, subject)?;
 
     // - Verify that the SafetyNet response actually came from the SafetyNet service by following the same documentation: its certificate
     //   is for this host. (That the path leads to a root of Google's is assessed with every other path, in step 24.)
@@ -113,6 +113,7 @@ mod tests {
         domain::{AttestationFormat, AttestationPolicy, AttestationTrust},
         webauthn::{
             CertificateError, CoseAlgorithm, Refusal, SignatureError,
+            cbor::Value,
             testing::{CertificateSpec, KeyPair, Maker, NEW_YEAR, Statement, sign},
         },
     };
@@ -222,7 +223,7 @@ mod tests {
         assert_eq!(spoilt("response", Some(Value::Text("e30.e30.AA"))), E::Mistyped("response", "a byte string"));
         assert_eq!(spoilt("response", Some(Value::Bytes(&[]))), SafetyNetError::Jws(JwsError::NotCompact).into());
         let long = vec![b'A'; MAX_RESPONSE + 1];
-        assert_eq!(spoilt("response", Some(Value::Bytes(&long))), SafetyNetError::Jws(JwsError::TooLong).into());
+        assert_eq!(spoilt("response", Some(Value::Bytes(&long))), SafetyNetError::Jws(JwsError::TooLong(MAX_RESPONSE)).into());
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","x5c":["AQID"]}"#);
         let no_certificate = format!("{header}.e30.AA");
         assert_eq!(spoilt("response", Some(Value::Bytes(no_certificate.as_bytes()))), CertificateError::Malformed.into());
