@@ -157,6 +157,11 @@ impl<'a> CoseKey<'a> {
         self.algorithm
     }
 
+    /// Whether a certificate's key is this one, by its numbers.
+    pub(super) fn is_same(&self, key: &PublicKey) -> bool {
+        self.public.is_same(key)
+    }
+
     /// Its numbers.
     pub(super) const fn material(&self) -> &Material<'a> {
         &self.material

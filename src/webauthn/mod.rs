@@ -20,6 +20,7 @@ mod credential;
 mod der;
 mod edwards;
 mod json;
+mod jws;
 mod key;
 mod metadata;
 mod options;
@@ -42,6 +43,7 @@ pub use ceremony::{CeremonyRefusal, StepError};
 pub use certificate::CertificateError;
 pub use cose::KeyError;
 pub use credential::{AssertionParseError, AuthenticationCredential, ParseError, RegistrationCredential};
+pub use jws::JwsError;
 pub use metadata::{
     BlobError, Crl, CrlError, CrlFault, MDS_ROOT_SHA256, MDS_SIGNER, SkipReason, SkippedEntry, Verified, forbidding, verify_blob,
 };
