@@ -185,13 +185,8 @@ pub fn verify_registration(
 
     // 23. Obtain a list of acceptable trust anchors: the policy's.
     // 24. Assess the attestation trustworthiness.
-    let assessed = Assessed {
-        format,
-        attestation: &attestation,
-        statement: &object.statement,
-        aaguid: attested.aaguid,
-        key_algorithm: algorithm,
-    };
+    let assessed =
+        Assessed { format, attestation: &attestation, statement: &object.statement, aaguid: attested.aaguid, key_algorithm: algorithm };
     let attestation = trust::assess(&assessed, policy.attestation, policy.trust_store, policy.now).map_err(at(24))?;
 
     // 25. Verify that the credentialId is at most 1023 bytes.

@@ -143,20 +143,20 @@ impl<'a> Judge<'a> {
             return Err(TrustError::Type(attestation_type));
         }
 
-        let serial = certificates.first().filter(|_| part.format == AttestationFormat::Packed).and_then(|c| c.device_serial().ok().flatten());
+        let serial =
+            certificates.first().filter(|_| part.format == AttestationFormat::Packed).and_then(|c| c.device_serial().ok().flatten());
         if serial.is_some() && self.policy.enterprise == EnterpriseDemand::Refuse {
             return Err(TrustError::Enterprise);
         }
 
-        let record = AttestationRecord {
-            format: part.format,
-            attestation_type,
-            device_serial: serial.map(hex),
-            ..AttestationRecord::none()
-        };
+        let record =
+            AttestationRecord { format: part.format, attestation_type, device_serial: serial.map(hex), ..AttestationRecord::none() };
         if part.path.is_empty() {
             let is_self = attestation_type == AttestationType::SelfAttestation;
-            return Ok(AttestationRecord { trust: if is_self { AttestationTrust::SelfAttestation } else { AttestationTrust::None }, ..record });
+            return Ok(AttestationRecord {
+                trust: if is_self { AttestationTrust::SelfAttestation } else { AttestationTrust::None },
+                ..record
+            });
         }
         let untrusted = |reason| AttestationRecord { trust: AttestationTrust::Untrusted, reason: Some(reason), ..record.clone() };
         match self.judge(part, &models) {

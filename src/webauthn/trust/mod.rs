@@ -197,11 +197,11 @@ mod tests {
             let keys: Vec<_> = keys.iter().map(|&key| key.to_owned()).collect();
             store.models(aaguid, &keys).iter().map(|model| model.entry.description.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(found(Some(MODEL.into()), &[]), ["Token", "again"]);
+        assert_eq!(found(Some(MODEL), &[]), ["Token", "again"]);
         assert_eq!(found(None, &["ab", "cd", "ef"]), ["Token"]);
-        assert_eq!(found(Some(MODEL.into()), &["ab"]).len(), 3);
-        assert!(found(Some(Aaguid::from(uuid::Uuid::nil())), &["ef"]).is_empty());
-        assert_eq!(store.model(MODEL.into()).unwrap().description, "Token");
+        assert_eq!(found(Some(MODEL), &["ab"]).len(), 3);
+        assert!(found(Some(Aaguid::from_uuid(uuid::Uuid::nil())), &["ef"]).is_empty());
+        assert_eq!(store.model(MODEL).unwrap().description, "Token");
         assert_eq!(store.metadata().unwrap().no, 7);
     }
 }
