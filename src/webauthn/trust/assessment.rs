@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// `nextUpdate` is a day: metadata is stale when that day has passed.
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// What is judged.
 #[derive(Debug)]
@@ -233,7 +233,7 @@ impl<'a> Judge<'a> {
         if !self.uses_metadata() || self.is_stale() {
             return Vec::new();
         }
-        let aaguid = Some(self.aaguid).filter(|_| !self.is_u2f(part));
+        let aaguid = Some(self.aaguid).filter(|_| !self.is_zero() && !self.is_u2f(part));
         self.store.models(aaguid, keys)
     }
 

@@ -356,25 +356,3 @@ fn parts_have_their_own_statements() {
     let found: Vec<_> = parts.iter().map(|part| (part.format, part.algorithm)).collect();
     assert_eq!(found, [(AttestationFormat::Packed, Some(-7)), (AttestationFormat::Tpm, Some(-257))]);
 }
-
-#[test]
-#[ignore = "measures: run it alone, optimized"]
-fn how_long_an_assessment_takes() {
-    let chain = Chain::new();
-    let others = (0..300).map(|_| TrustAnchor(CertificateSpec::default().make(&KeyPair::generate(CoseAlgorithm::Es256).private, None)));
-    let store = by_name(&others.chain([chain.anchor(ROOT)]).collect::<Vec<_>>());
-    let attestation = certified(&chain);
-    let statement = Value::Null;
-    let assessed = Assessed {
-        format: AttestationFormat::Packed,
-        attestation: &attestation,
-        statement: &statement,
-        aaguid: MODEL,
-        key_algorithm: CoseAlgorithm::Es256,
-    };
-    let begin = std::time::Instant::now();
-    for _ in 0..1000 {
-        assess(&assessed, &policy(REQUIRE), &store, Timestamp::from_millis((NEW_YEAR + 86_400) * 1000)).unwrap();
-    }
-    eprintln!("{:?} each", begin.elapsed() / 1000);
-}
