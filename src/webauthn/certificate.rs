@@ -267,7 +267,7 @@ fn extensions(contents: &[u8]) -> Result<Vec<Extension<'_>>, NotDer> {
 
 #[cfg(test)]
 mod tests {
-    use openssl::x509::X509;
+    use openssl::{bn::BigNumContext, ec::PointConversionForm, x509::X509};
 
     use super::*;
     use crate::webauthn::{
@@ -300,6 +300,9 @@ mod tests {
         assert_eq!(der::only(der::SEQUENCE, &spki), Ok(ours.public_key));
         assert_eq!(der::only(der::SEQUENCE, &theirs.subject_name().to_der().unwrap()), Ok(ours.subject));
         assert_eq!(ours.der(), der);
+        let key = theirs.public_key().unwrap().ec_key().unwrap();
+        let point = key.public_key().to_bytes(key.group(), PointConversionForm::UNCOMPRESSED, &mut BigNumContext::new().unwrap());
+        assert_eq!(ours.key_identifier(), Some(sha1(&point.unwrap())));
     }
 
     #[test]

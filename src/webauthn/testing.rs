@@ -345,11 +345,7 @@ impl Maker {
     }
 
     /// The same by another policy than its own.
-    pub(super) fn verify_by(
-        &self,
-        attestation: &AttestationPolicy,
-        trust_store: &TrustStore,
-    ) -> Result<Registration, RegistrationError> {
+    pub(super) fn verify_by(&self, attestation: &AttestationPolicy, trust_store: &TrustStore) -> Result<Registration, RegistrationError> {
         let credential = RegistrationCredential::parse(self.credential().to_string().as_bytes()).unwrap();
         let origins = ["https://example.org".parse().unwrap()];
         verify_registration(

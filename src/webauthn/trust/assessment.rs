@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// `nextUpdate` is a day: metadata is stale when that day has passed.
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// What is judged.
 #[derive(Debug)]
@@ -143,20 +143,20 @@ impl<'a> Judge<'a> {
             return Err(TrustError::Type(attestation_type));
         }
 
-        let serial = certificates.first().filter(|_| part.format == AttestationFormat::Packed).and_then(|c| c.device_serial().ok().flatten());
+        let serial =
+            certificates.first().filter(|_| part.format == AttestationFormat::Packed).and_then(|c| c.device_serial().ok().flatten());
         if serial.is_some() && self.policy.enterprise == EnterpriseDemand::Refuse {
             return Err(TrustError::Enterprise);
         }
 
-        let record = AttestationRecord {
-            format: part.format,
-            attestation_type,
-            device_serial: serial.map(hex),
-            ..AttestationRecord::none()
-        };
+        let record =
+            AttestationRecord { format: part.format, attestation_type, device_serial: serial.map(hex), ..AttestationRecord::none() };
         if part.path.is_empty() {
             let is_self = attestation_type == AttestationType::SelfAttestation;
-            return Ok(AttestationRecord { trust: if is_self { AttestationTrust::SelfAttestation } else { AttestationTrust::None }, ..record });
+            return Ok(AttestationRecord {
+                trust: if is_self { AttestationTrust::SelfAttestation } else { AttestationTrust::None },
+                ..record
+            });
         }
         let untrusted = |reason| AttestationRecord { trust: AttestationTrust::Untrusted, reason: Some(reason), ..record.clone() };
         match self.judge(part, &models) {
@@ -233,7 +233,7 @@ impl<'a> Judge<'a> {
         if !self.uses_metadata() || self.is_stale() {
             return Vec::new();
         }
-        let aaguid = Some(self.aaguid).filter(|_| !self.is_u2f(part));
+        let aaguid = Some(self.aaguid).filter(|_| !self.is_zero() && !self.is_u2f(part));
         self.store.models(aaguid, keys)
     }
 

@@ -14,6 +14,9 @@ use openssl::{
     x509::{X509, X509Ref},
 };
 
+use uuid::Uuid;
+
+use super::{attestation_path, key_identifiers};
 use crate::domain::{Aaguid, MetadataEntry, MetadataHead};
 
 pub(super) use assessment::{Assessed, assess};
@@ -45,6 +48,21 @@ impl TrustAnchor {
     /// SHA-256 of its DER, in lower case hexadecimal: what a root is known by where it is looked up.
     pub fn sha256(&self) -> String {
         sha256(&self.0)
+    }
+
+    /// Its DER.
+    pub fn to_der(&self) -> Result<Vec<u8>, TrustAnchorError> {
+        self.0.to_der().map_err(|_| TrustAnchorError)
+    }
+
+    /// Its subject, for people: `CN=.., O=..`.
+    pub fn subject(&self) -> String {
+        path::name(self.0.subject_name())
+    }
+
+    /// When it ends, for people.
+    pub fn not_after(&self) -> String {
+        self.0.not_after().to_string()
     }
 
     /// What it is.
@@ -135,6 +153,20 @@ impl TrustStore {
         self.models.get(*first).map(|model| &model.entry)
     }
 
+    /// What the metadata calls the authenticator of a registration, proven or claimed: by its model or, where it has none (U2F), by the
+    /// keys of the statement's certificates.
+    pub fn authenticator_name(&self, aaguid: Aaguid, attestation_object: &[u8]) -> Option<&str> {
+        if aaguid.as_uuid() != Uuid::nil() {
+            return self.model(aaguid).map(|entry| entry.description.as_str());
+        }
+        if self.by_key.is_empty() {
+            return None;
+        }
+        let path = attestation_path(attestation_object)?;
+        let keys = key_identifiers(&path.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        self.models(None, &keys).first().map(|model| model.entry.description.as_str())
+    }
+
     /// The metadata's serial number and dates, if there is any.
     pub fn metadata(&self) -> Option<MetadataHead> {
         self.head.clone()
@@ -156,7 +188,7 @@ fn sha256(certificate: &X509Ref) -> String {
     certificate.digest(MessageDigest::sha256()).map(|digest| hex(&digest)).unwrap_or_default()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -197,11 +229,11 @@ mod tests {
             let keys: Vec<_> = keys.iter().map(|&key| key.to_owned()).collect();
             store.models(aaguid, &keys).iter().map(|model| model.entry.description.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(found(Some(MODEL.into()), &[]), ["Token", "again"]);
+        assert_eq!(found(Some(MODEL), &[]), ["Token", "again"]);
         assert_eq!(found(None, &["ab", "cd", "ef"]), ["Token"]);
-        assert_eq!(found(Some(MODEL.into()), &["ab"]).len(), 3);
-        assert!(found(Some(Aaguid::from(uuid::Uuid::nil())), &["ef"]).is_empty());
-        assert_eq!(store.model(MODEL.into()).unwrap().description, "Token");
+        assert_eq!(found(Some(MODEL), &["ab"]).len(), 3);
+        assert!(found(Some(Aaguid::from_uuid(uuid::Uuid::nil())), &["ef"]).is_empty());
+        assert_eq!(store.model(MODEL).unwrap().description, "Token");
         assert_eq!(store.metadata().unwrap().no, 7);
     }
 }

@@ -13,7 +13,7 @@ use openssl::{
 };
 
 use super::{AnchorSet, TrustError};
-use crate::{domain::Timestamp, webauthn::certificate::Certificate};
+use crate::domain::Timestamp;
 
 /// The security level of OpenSSL: 112 bits, so no RSA below 2048 bits, no curve below 224, and no signature with SHA-1 or MD5. The
 /// signature on an anchor itself is not looked at.
@@ -116,12 +116,11 @@ fn search(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X509>,
     let found = search().unwrap_or_else(|_| Err(Stop::at(Some(leaf), "OpenSSL could not judge it")));
     // A path that failed leaves its errors behind. They are not the next caller's.
     drop(ErrorStack::get());
-    let found = found?;
-    let inner = found.get(1..found.len().saturating_sub(1)).unwrap_or_default();
-    match inner.iter().find(|certificate| !is_ca(certificate)) {
-        None => Ok(found),
-        Some(no_ca) => Err(Stop::at(Some(no_ca), "no CA certificate")),
-    }
+    let mut found = found?;
+    // OpenSSL is content with an anchor anywhere in the chain that it made. The path ends in the first.
+    let end = found.iter().position(|certificate| anchors.contains(&certificate));
+    found.truncate(end.map_or(0, |end| end + 1));
+    if found.is_empty() { Err(Stop::at(Some(leaf), "OpenSSL could not judge it")) } else { Ok(found) }
 }
 
 fn verdict(context: &mut X509StoreContextRef) -> Result<Vec<X509>, Stop> {
@@ -132,11 +131,6 @@ fn verdict(context: &mut X509StoreContextRef) -> Result<Vec<X509>, Stop> {
         (_, X509VerifyResult::OK) => Err(Stop::at(context.current_cert(), "OpenSSL could not judge it")),
         (_, error) => Err(Stop::at(context.current_cert(), error.error_string())),
     }
-}
-
-/// RFC 5280 section 6.1.4 (k). OpenSSL makes do with keyUsage, which Android also gives to keys that an application holds.
-fn is_ca(certificate: &X509Ref) -> bool {
-    certificate.to_der().is_ok_and(|der| Certificate::parse(&der).and_then(|certificate| certificate.is_ca()).unwrap_or(false))
 }
 
 /// OpenSSL takes what it needs from a bag; the standard has a chain, in order. The links that are in `found` were verified there.

@@ -1,5 +1,6 @@
 //! A maker's chain, and what the metadata says of its model.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use openssl::{
     pkey::{PKey, Private},
     x509::X509,
@@ -9,9 +10,10 @@ use uuid::Uuid;
 
 use super::{TrustAnchor, TrustStore};
 use crate::{
-    domain::{Aaguid, AttestationPolicy, AttestationRecord, MetadataEntry, MetadataHead, TrustDemand},
+    domain::{Aaguid, AttestationPolicy, AttestationRecord, MetadataEntry, MetadataHead, Timestamp, TrustDemand},
     webauthn::{
         CoseAlgorithm, Refusal, TrustError,
+        certificate::Certificate,
         testing::{CertificateSpec, KeyPair, Maker, NEW_YEAR, Statement},
     },
 };
@@ -20,13 +22,7 @@ pub(super) const ROOT: usize = 0;
 pub(super) const INTERMEDIATE: usize = 1;
 pub(super) const LEAF: usize = 2;
 
-pub(super) const MODEL: Uuid = Uuid::from_bytes([7; 16]);
-
-impl From<Uuid> for Aaguid {
-    fn from(uuid: Uuid) -> Self {
-        Self::from_uuid(uuid)
-    }
-}
+pub(super) const MODEL: Aaguid = Aaguid::from_uuid(Uuid::from_bytes([7; 16]));
 
 /// Root, intermediate and attestation certificate, each with its key.
 pub(super) struct Chain(pub(super) [(X509, PKey<Private>); 3]);
@@ -78,12 +74,11 @@ impl Chain {
     /// SHA-1 of the key of one of them, as metadata has it.
     pub(super) fn key_identifier(&self, n: usize) -> String {
         let der = self.der(n);
-        super::hex(&crate::webauthn::certificate::Certificate::parse(&der).unwrap().key_identifier().unwrap())
+        super::hex(&Certificate::parse(&der).unwrap().key_identifier().unwrap())
     }
 
     /// A metadata entry for `MODEL` with these anchors.
     pub(super) fn entry(&self, anchors: &[usize]) -> MetadataEntry {
-        use base64::{Engine as _, engine::general_purpose::STANDARD};
         MetadataEntry { anchors: anchors.iter().map(|&n| STANDARD.encode(self.der(n))).collect(), ..entry() }
     }
 }
@@ -99,7 +94,7 @@ pub(super) fn ca(name: &'static str) -> CertificateSpec<'static> {
 /// An entry that says nothing of `MODEL` but its name.
 pub(super) fn entry() -> MetadataEntry {
     MetadataEntry {
-        aaguid: Some(MODEL.into()),
+        aaguid: Some(MODEL),
         key_identifiers: Vec::new(),
         description: "Token".to_owned(),
         attestation_types: Vec::new(),
@@ -117,7 +112,7 @@ pub(super) fn reported(entry: MetadataEntry, status: &str, date: &str) -> Metada
 
 /// The named set `ours`, if it has anchors, and metadata of which the next update is due on new year's day, if it has entries.
 pub(super) fn store(anchors: &[TrustAnchor], entries: &[MetadataEntry]) -> TrustStore {
-    let day = crate::domain::Timestamp::from_millis(NEW_YEAR * 1000);
+    let day = Timestamp::from_millis(NEW_YEAR * 1000);
     let head = MetadataHead { no: 7, next_update: day, imported_at: day };
     let sets = (!anchors.is_empty()).then(|| ("ours".to_owned(), anchors.to_vec()));
     TrustStore::new(sets, (!entries.is_empty()).then(|| (head, entries.to_vec())))
@@ -130,7 +125,7 @@ pub(super) fn policy(trust: TrustDemand) -> AttestationPolicy {
 
 /// A registration by a device of `MODEL`.
 pub(super) fn device(statement: Statement) -> Maker {
-    Maker { aaguid: MODEL.into_bytes(), ..Maker::attested(statement) }
+    Maker { aaguid: MODEL.as_uuid().into_bytes(), ..Maker::attested(statement) }
 }
 
 /// What is found of a registration, or why it is refused, which is at step 24.

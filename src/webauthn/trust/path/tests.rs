@@ -2,14 +2,14 @@ use openssl::{
     hash::MessageDigest,
     pkey::{PKey, Private},
     rsa::Rsa,
-    x509::{X509Builder, X509NameBuilder},
+    x509::{X509Builder, X509NameBuilder, extension::BasicConstraints},
 };
 
 use super::{super::testing::*, *};
 use crate::{
     domain::TrustDemand,
     webauthn::{
-        CoseAlgorithm,
+        CoseAlgorithm, TrustAnchor,
         testing::{CertificateSpec, KeyPair, NEW_YEAR, Statement},
     },
 };
@@ -21,7 +21,7 @@ fn find_in(chain: &Chain, x5c: &[usize], anchors: &[usize]) -> Result<Vec<usize>
     Ok(found.iter().map(|one| chain.0.iter().position(|(other, _)| other == one).unwrap()).collect())
 }
 
-fn find_ders(ders: &[Vec<u8>], anchors: impl Iterator<Item = crate::webauthn::TrustAnchor>) -> Result<Vec<X509>, TrustError> {
+fn find_ders(ders: &[Vec<u8>], anchors: impl Iterator<Item = TrustAnchor>) -> Result<Vec<X509>, TrustError> {
     let path: Vec<_> = ders.iter().map(|der| Cow::Borrowed(der.as_slice())).collect();
     let now = Timestamp::from_millis((NEW_YEAR + 86_400) * 1000);
     let set: AnchorSet = anchors.collect();
@@ -103,10 +103,9 @@ fn only_cas_issue() {
     }
     // Without basicConstraints keyUsage (here: keyCertSign) makes no CA.
     let key_usage = ("2.5.29.15", true, vec![3, 2, 2, 4]);
-    let chain =
-        Chain::of(&CertificateSpec { ca: None, extensions: vec![key_usage], ..ca("Intermediate") }, &CertificateSpec::default());
+    let chain = Chain::of(&CertificateSpec { ca: None, extensions: vec![key_usage], ..ca("Intermediate") }, &CertificateSpec::default());
     let found = no_path(find_in(&chain, &[LEAF, INTERMEDIATE], &[ROOT]));
-    assert_eq!(found, ("CN=Intermediate".to_owned(), "no CA certificate".to_owned()));
+    assert_eq!(found, ("CN=Intermediate".to_owned(), "invalid CA certificate".to_owned()));
 }
 
 #[test]
@@ -140,7 +139,7 @@ fn weak_certificates_do_not_count() {
     let ders = [with_sha1.to_der().unwrap(), chain.der(INTERMEDIATE)];
     assert!(no_path(find_ders(&ders, [chain.anchor(ROOT)].into_iter())).1.contains("too weak"));
     let root = sha1_signed(&chain.0[ROOT].0, &chain.0[ROOT].1);
-    let anchor = crate::webauthn::TrustAnchor::from_der(&root.to_der().unwrap()).unwrap();
+    let anchor = TrustAnchor::from_der(&root.to_der().unwrap()).unwrap();
     assert!(find_ders(&[chain.der(LEAF), chain.der(INTERMEDIATE)], [anchor].into_iter()).is_ok());
 }
 
@@ -156,7 +155,7 @@ fn sha1_signed(certificate: &X509, issuer: &PKey<Private>) -> X509 {
     builder.set_pubkey(&certificate.public_key().unwrap()).unwrap();
     let is_ca = certificate.subject_name().entries().count() == 1;
     if is_ca {
-        builder.append_extension(openssl::x509::extension::BasicConstraints::new().ca().build().unwrap()).unwrap();
+        builder.append_extension(BasicConstraints::new().ca().build().unwrap()).unwrap();
     }
     builder.sign(issuer, MessageDigest::sha1()).unwrap();
     builder.build()
@@ -188,9 +187,9 @@ fn names_are_one_whatever_their_case() {
     builder.set_not_before(root.not_before()).unwrap();
     builder.set_not_after(root.not_after()).unwrap();
     builder.set_pubkey(key).unwrap();
-    builder.append_extension(openssl::x509::extension::BasicConstraints::new().ca().build().unwrap()).unwrap();
+    builder.append_extension(BasicConstraints::new().ca().build().unwrap()).unwrap();
     builder.sign(key, MessageDigest::sha256()).unwrap();
-    let anchor = crate::webauthn::TrustAnchor::from_der(&builder.build().to_der().unwrap()).unwrap();
+    let anchor = TrustAnchor::from_der(&builder.build().to_der().unwrap()).unwrap();
     assert!(find_ders(&[chain.der(LEAF), chain.der(INTERMEDIATE)], [anchor].into_iter()).is_ok());
 }
 
