@@ -1,7 +1,13 @@
 //! What verifying costs: ours beside webauthn-rs-core, on the same bodies, in one run.
 //!
 //!     cargo bench --bench verification
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a measurement prints, and ends where it cannot go on")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a measurement prints, and ends where it cannot go on"
+)]
 
 use std::{hint::black_box, time::Instant};
 

@@ -11,6 +11,8 @@
 mod authenticators;
 #[path = "vectors/comparison.rs"]
 mod comparison;
+#[path = "vectors/conformance.rs"]
+mod conformance;
 #[path = "vectors/corpus.rs"]
 mod corpus;
 #[path = "vectors/hostile.rs"]
