@@ -144,18 +144,17 @@ mod tests {
     fn the_nonces_form() {
         let inner = |nonce: &[u8]| der::element(&[der::OCTET_STRING], nonce);
         let sequence = |members: &[u8]| Some(der::element(&[der::SEQUENCE], members));
-        let forms: [fn(&[u8]) -> Vec<u8>; 2] = [<[u8]>::to_vec, |nonce| [extension(nonce), vec![0]].concat()];
-        for form in forms {
-            assert_eq!(refused(&maker(None, move |nonce| Some(form(nonce)))), CertificateError::Extension("nonce").into());
-        }
+        let malformed = StatementError::from(CertificateError::Extension("nonce"));
+        assert_eq!(refused(&maker(None, |nonce| Some(nonce.to_vec()))), malformed);
+        assert_eq!(refused(&maker(None, |nonce| Some([extension(nonce), vec![0]].concat()))), malformed);
         for tag in [0xa0, 0xa2, 0x81] {
             let made = maker(None, move |nonce| sequence(&der::element(&[tag], &inner(nonce))));
-            assert_eq!(refused(&made), CertificateError::Extension("nonce").into());
+            assert_eq!(refused(&made), malformed);
         }
         let twice = maker(None, move |nonce| sequence(&der::element(&[0xa1], &inner(nonce)).repeat(2)));
-        assert_eq!(refused(&twice), CertificateError::Extension("nonce").into());
+        assert_eq!(refused(&twice), malformed);
         let trailing = maker(None, move |nonce| sequence(&der::element(&[0xa1], &inner(nonce).repeat(2))));
-        assert_eq!(refused(&trailing), CertificateError::Extension("nonce").into());
+        assert_eq!(refused(&trailing), malformed);
     }
 
     #[test]
