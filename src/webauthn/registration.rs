@@ -67,7 +67,7 @@ pub struct Registration {
     pub attestation_type: String,
     /// What the statement was found to be, and to be worth.
     pub attestation: AttestationRecord,
-    /// The authenticator's model: attested where the statement is trusted, else claimed.
+    /// The authenticator's model: attested where the statement is trusted, else claimed. A fido-u2f statement attests no AAGUID.
     pub aaguid: Aaguid,
     /// Its signature counter.
     pub sign_count: u32,
