@@ -136,6 +136,12 @@ impl<'a> Map<'a> {
         self.0.iter().find_map(|(k, v)| (k.as_int() == Some(key)).then_some(v))
     }
 
+    /// What is under its keys.
+    #[cfg(fuzzing)]
+    pub(super) fn values(&self) -> impl Iterator<Item = &Value<'a>> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
     /// Whether nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

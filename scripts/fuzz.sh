@@ -1,0 +1,69 @@
+#!/bin/sh
+# Runs the fuzz targets of fuzz/ for FUZZ_SECONDS each (default 20), as many at once as there are cores. Needs stable Rust and a C++ compiler.
+#   fuzz.sh [TARGET..]            these targets, or all of them
+#   fuzz.sh --corpus [TARGET..]   keeps what was found since in fuzz/corpus/, cut to the fewest and smallest inputs of the same coverage
+set -eu
+cd "$(dirname "$0")/.."
+
+mode=run
+if [ "${1-}" = --corpus ]; then mode=corpus; shift; fi
+if [ $# = 0 ]; then set -- $(cd fuzz/fuzz_targets && ls -- *.rs | sed 's/\.rs$//'); fi
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+built=${CARGO_TARGET_DIR:-target}/fuzz
+export FUZZ_SECONDS="${FUZZ_SECONDS:-20}" FUZZ_BUILT="$built" FUZZ_PROGRAMS="$built/$host/release"
+
+# What is fuzzed is what is shipped: the same versions, beside the fuzzer's own.
+packages() { sed -n '/^name = /{N;s/name = "\(.*\)"\nversion = "\(.*\)"/\1 \2/p}' "$1"; }
+packages Cargo.lock >"$(mkdir -p "$built" && echo "$built/locked")"
+if packages fuzz/Cargo.lock | grep -v -x -F -f "$built/locked" | grep -v -E '^(passkey-hsm-fuzz|libfuzzer-sys|arbitrary|jobserver) '; then
+    echo "fuzz.sh: these versions in fuzz/Cargo.lock are not those in Cargo.lock: cp Cargo.lock fuzz/ && cargo metadata --manifest-path fuzz/Cargo.toml" >&2
+    exit 1
+fi
+
+# Coverage as cargo-fuzz asks for it; stable Rust has all of it but the sanitizers. Naming the host keeps it out of build scripts.
+coverage='-C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 -C llvm-args=-sanitizer-coverage-inline-8bit-counters'
+coverage="$coverage -C llvm-args=-sanitizer-coverage-pc-table -C llvm-args=-sanitizer-coverage-trace-compares"
+RUSTFLAGS="--cfg fuzzing $coverage" CARGO_TARGET_DIR=$built \
+    cargo build --quiet --release --locked --manifest-path fuzz/Cargo.toml --target "$host" --bins
+
+# Runs one target. What it finds on the way stays in the target directory; what fails, in fuzz/artifacts/.
+cat >"$built/one.sh" <<'ONE'
+target=$1 log=$FUZZ_BUILT/$1.log
+mkdir -p "$FUZZ_BUILT/corpus/$target" "fuzz/artifacts/$target"
+set -- "fuzz/corpus/$target"
+if [ -d "fuzz/regressions/$target" ]; then set -- "$@" "fuzz/regressions/$target"; fi
+if "$FUZZ_PROGRAMS/$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" \
+    "$FUZZ_BUILT/corpus/$target" "$@" >"$log" 2>&1; then
+    runs=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
+    printf '%-22s %7s inputs/s %s\n' "$target" "$runs" "$(sed -n 's/^#[0-9]*\tDONE *\(cov: [0-9]*\).*\(corp: [0-9]*\).*/\1 \2/p' "$log")"
+else
+    tail -n 40 "$log"
+    printf '*** FAILED: %s. Run it again: %s FILE (named above). Mended, the file goes to fuzz/regressions/%s/.\n' \
+        "$target" "$FUZZ_PROGRAMS/$target" "$target"
+    exit 1
+fi
+ONE
+
+# Coverage without how often: a corpus for git, not for a long run.
+merge() {
+    seeds=$built/seeds
+    rm -rf "$seeds"
+    RUSTFLAGS='--cfg fuzzing' CARGO_TARGET_DIR=$built cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --example seeds "$seeds"
+    for target in "$@"; do
+        rm -rf "$built/merged"
+        mkdir -p "$built/merged" "$built/corpus/$target" "fuzz/corpus/$target"
+        "$FUZZ_PROGRAMS/$target" -merge=1 -use_counters=0 -use_cmp=0 "$built/merged" "$seeds/$target" "fuzz/corpus/$target" "$built/corpus/$target" \
+            >"$built/$target.log" 2>&1 || { cat "$built/$target.log"; exit 1; }
+        rm -rf "fuzz/corpus/${target:?}"
+        mv "$built/merged" "fuzz/corpus/$target"
+        echo "$target: $(find "fuzz/corpus/$target" -type f | wc -l) inputs"
+    done
+}
+
+if [ "$mode" = corpus ]; then
+    merge "$@"
+else
+    cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+    printf '%s\n' "$@" | xargs -n 1 -P "$cores" sh "$built/one.sh"
+fi
