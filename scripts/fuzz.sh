@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the fuzz targets of fuzz/ for FUZZ_SECONDS each (default 20), as many at once as there are cores. Needs stable Rust and a C++ compiler.
+# Runs the fuzz targets of fuzz/ for FUZZ_SECONDS each (default 20), FUZZ_JOBS at once (default: one a core). Needs stable Rust and a C++ compiler.
 #   fuzz.sh [TARGET..]            these targets, or all of them
 #   fuzz.sh --corpus [TARGET..]   keeps what was found since in fuzz/corpus/, cut to the fewest and smallest inputs of the same coverage
 set -eu
@@ -7,7 +7,12 @@ cd "$(dirname "$0")/.."
 
 mode=run
 if [ "${1-}" = --corpus ]; then mode=corpus; shift; fi
-if [ $# = 0 ]; then set -- $(cd fuzz/fuzz_targets && ls -- *.rs | sed 's/\.rs$//'); fi
+if [ $# = 0 ]; then
+    for file in fuzz/fuzz_targets/*.rs; do
+        file=${file##*/}
+        set -- "$@" "${file%.rs}"
+    done
+fi
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 built=${CARGO_TARGET_DIR:-target}/fuzz
@@ -64,6 +69,6 @@ merge() {
 if [ "$mode" = corpus ]; then
     merge "$@"
 else
-    cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-    printf '%s\n' "$@" | xargs -n 1 -P "$cores" sh "$built/one.sh"
+    jobs=${FUZZ_JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
+    printf '%s\n' "$@" | xargs -n 1 -P "$jobs" sh "$built/one.sh"
 fi
