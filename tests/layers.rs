@@ -27,6 +27,7 @@ const RESERVED: &[(&str, &str, &[&str])] = &[
     ("SQL", "sqlx::", &["storage"]),
     ("status codes", "StatusCode::", &["http/error.rs"]),
     ("axum", "axum::", &["http"]),
+    ("RSA with SHA-1", "verify_rs1", &["webauthn/signature.rs", "webauthn/attestation/tpm"]),
 ];
 
 #[test]

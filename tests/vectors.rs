@@ -1,4 +1,4 @@
-//! The relying-party engine against genuine and spoilt registrations: published vectors, software authenticators, hostile bytes.
+//! The relying-party engine against genuine and spoilt ceremonies: published vectors, software authenticators, hostile bytes.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

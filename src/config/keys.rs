@@ -39,6 +39,7 @@ pub(super) const SECTIONS: &[Section] = &[
             "env",
         ],
     ),
+    ("metadata", &["url", "root", "signer"]),
     ("log", &["format", "level"]),
 ];
 

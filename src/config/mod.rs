@@ -10,6 +10,7 @@ mod database_url;
 mod error;
 mod file;
 mod keys;
+mod metadata;
 mod reader;
 mod sections;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::{
 
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::{ConfigError, Place, Problem};
+pub use metadata::Metadata;
 pub use sections::{Database, Hashing, Hsm, Http, Log, LogFormat, SignerEnvironment};
 
 use reader::Reader;
@@ -40,6 +42,8 @@ pub struct Config {
     pub http: Http,
     /// The PKCS#11 module, its token and the signer processes.
     pub hsm: Hsm,
+    /// FIDO metadata.
+    pub metadata: Metadata,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -56,11 +60,12 @@ impl Config {
         let database = Database::read(&mut reader);
         let http = Http::read(&mut reader);
         let hsm = Hsm::read(&mut reader);
+        let metadata = Metadata::read(&mut reader);
         let log = Log::read(&mut reader);
         let file = reader.file().map(Path::to_path_buf);
-        match (database, http, hsm, reader.finish()) {
-            (Some(database), Some(http), Some(hsm), Ok(())) => Ok(Self { file, database, http, hsm, log }),
-            (_, _, _, finished) => Err(finished.err().unwrap_or_default()),
+        match (database, http, hsm, metadata, reader.finish()) {
+            (Some(database), Some(http), Some(hsm), Some(metadata), Ok(())) => Ok(Self { file, database, http, hsm, metadata, log }),
+            (_, _, _, _, finished) => Err(finished.err().unwrap_or_default()),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Attestation: what an authenticator's statement is, what a tenant demands of it, and what was found.
 
-use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::Aaguid;
 
@@ -126,6 +128,56 @@ text_enum!(EnterpriseDemand, "accept, refuse, require", {
 /// The anchors of the FIDO metadata, in a list of sets of anchors.
 pub const MDS_ANCHORS: &str = "mds";
 
+/// The name of an imported set of anchors: 1 to 64 of `a-z`, `0-9` and `-`, and not [`MDS_ANCHORS`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct AnchorSetName(String);
+
+/// A text that cannot name a set of anchors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnchorSetNameError {
+    /// Empty, too long, or with another character.
+    #[error("the name of a set of anchors has 1 to 64 of the characters a to z, 0 to 9 and -")]
+    Text,
+    /// It means the anchors of the FIDO metadata.
+    #[error("the name mds means the anchors of the FIDO metadata: no other set can have it")]
+    Mds,
+}
+
+impl AnchorSetName {
+    /// The most characters a name may have.
+    pub const MAX_LEN: usize = 64;
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AnchorSetName {
+    type Err = AnchorSetNameError;
+
+    fn from_str(s: &str) -> Result<Self, AnchorSetNameError> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if s.is_empty() || s.len() > Self::MAX_LEN || !s.bytes().all(plain) {
+            return Err(AnchorSetNameError::Text);
+        }
+        if s == MDS_ANCHORS { Err(AnchorSetNameError::Mds) } else { Ok(Self(s.to_owned())) }
+    }
+}
+
+impl fmt::Display for AnchorSetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for AnchorSetName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// What a tenant demands of the authenticators of new credentials. The default accepts what the open-source passkey-server accepts, and
 /// records what the statement is worth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +192,8 @@ pub struct AttestationPolicy {
     pub types: Vec<AttestationType>,
     /// What is demanded of the chain. An allow list of AAGUIDs demands a trusted one, whatever this says.
     pub trust: TrustDemand,
-    /// The sets of anchors that a chain may lead to: `mds`, and names of imported sets.
+    /// The sets of anchors that a chain may lead to: `mds`, and names of imported sets ([`AnchorSetName`]).
+    #[serde(deserialize_with = "anchor_sources")]
     pub anchors: Vec<String>,
     /// What is made of metadata that should have been updated.
     pub stale_metadata: StaleMetadata,
@@ -177,6 +230,14 @@ impl Default for AttestationPolicy {
             android_key_hardware: false,
         }
     }
+}
+
+fn anchor_sources<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let sources = Vec::<String>::deserialize(from)?;
+    for source in sources.iter().filter(|source| *source != MDS_ANCHORS) {
+        source.parse::<AnchorSetName>().map_err(|error| D::Error::custom(format_args!("anchors: {error}, not {source:?}")))?;
+    }
+    Ok(sources)
 }
 
 /// What was found of a statement: kept with the credential, and shown by `inspect`.
@@ -225,4 +286,37 @@ pub struct PathCertificate {
     pub subject: String,
     /// SHA-256 of its DER, in hexadecimal.
     pub sha256: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sets_of_anchors_have_plain_names() {
+        let longest = "a".repeat(AnchorSetName::MAX_LEN);
+        for name in ["a", "our-tokens-2026", "0", "-", longest.as_str()] {
+            let parsed: AnchorSetName = name.parse().unwrap();
+            assert_eq!(parsed.to_string(), name);
+            assert_eq!(serde_json::from_value::<AnchorSetName>(json!(parsed)).unwrap(), parsed);
+        }
+        let too_long = "a".repeat(AnchorSetName::MAX_LEN + 1);
+        for text in ["", "Ours", "a b", "a_b", "a/b", "\0", "\u{e4}", too_long.as_str()] {
+            assert_eq!(text.parse::<AnchorSetName>(), Err(AnchorSetNameError::Text), "{text}");
+            assert!(serde_json::from_value::<AnchorSetName>(json!(text)).is_err());
+        }
+        assert_eq!(MDS_ANCHORS.parse::<AnchorSetName>(), Err(AnchorSetNameError::Mds));
+    }
+
+    #[test]
+    fn a_policy_names_sets_that_can_be() {
+        let policy = |anchors| serde_json::from_value::<AttestationPolicy>(json!({ "anchors": anchors }));
+        assert_eq!(policy(json!(["mds", "ours"])).unwrap().anchors, ["mds", "ours"]);
+        assert_eq!(policy(json!([])).unwrap().anchors, [""; 0]);
+        let error = policy(json!(["mds", "MDS"])).unwrap_err().to_string();
+        assert!(error.contains("anchors: ") && error.contains("not \"MDS\""), "{error}");
+        assert_eq!(serde_json::from_value::<AttestationPolicy>(json!({})).unwrap(), AttestationPolicy::default());
+    }
 }

@@ -46,14 +46,17 @@ pub struct MetadataEntry {
     pub status_reports: Vec<StatusReport>,
 }
 
-/// Something that happened to a model (FIDO Metadata Service v3.0 section 3.1.3).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Something that happened to a model (FIDO Metadata Service v3.0 section 3.1.3, v3.1 where noted).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
     /// The BLOB's word, such as `FIDO_CERTIFIED_L1` or `REVOKED`; new ones come to be.
     pub status: String,
     /// Since when, as the BLOB has it: `YYYY-MM-DD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_date: Option<String>,
+    /// From when on it no longer holds (v3.1): `YYYY-MM-DD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sunset_date: Option<String>,
     /// The one firmware version it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authenticator_version: Option<u64>,

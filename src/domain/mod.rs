@@ -24,13 +24,13 @@ mod user;
 
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyHash, ApiKeyRecord};
 pub use attestation::{
-    AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType, EnterpriseDemand, MDS_ANCHORS,
-    PathCertificate, StaleMetadata, TrustDemand,
+    AnchorSetName, AnchorSetNameError, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType,
+    EnterpriseDemand, MDS_ANCHORS, PathCertificate, StaleMetadata, TrustDemand,
 };
 pub use audit::{AuditEvent, AuditEventType, RequestMeta};
 pub use ceremony::{Ceremony, Challenge, Operation};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use credential::{BackupFlags, Credential, NewCredential};
+pub use credential::{BackupFlags, Credential, CredentialOfModel, NewCredential, RegistrationEvidence};
 pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, TenantId};
 pub use metadata::{MetadataBlob, MetadataEntry, MetadataHead, StatusReport};
 pub use network::{Cidr, CidrError};

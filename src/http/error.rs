@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::json;
 use crate::{
     services,
-    webauthn::{ParseError, Refusal},
+    webauthn::{CeremonyRefusal, ParseError, Refusal},
 };
 
 /// An answer that is not a success.
@@ -123,8 +123,8 @@ impl Error {
             E::CredentialRefused(refusal) => {
                 // Two details are exact in the contract; the whole text is in the log and in the audit event.
                 let details = match refusal.refusal() {
-                    Refusal::Challenge => "Error validating challenge".to_owned(),
-                    Refusal::Origin { .. } => "Error validating origin".to_owned(),
+                    Refusal::Ceremony(CeremonyRefusal::Challenge) => "Error validating challenge".to_owned(),
+                    Refusal::Ceremony(CeremonyRefusal::Origin { .. }) => "Error validating origin".to_owned(),
                     _ => refusal.to_string(),
                 };
                 Self { cause: Some(refusal.to_string().into()), ..refused(details) }

@@ -5,30 +5,38 @@ use sqlx::types::Uuid;
 use super::{
     Error, Store,
     conn::Conn,
-    rows::{OrCorrupt, from_json, text, to_json},
+    rows::{OrCorrupt, corrupt, from_json, text, to_json},
 };
-use crate::domain::{Aaguid, AttestationRecord, BackupFlags, Credential, CredentialId, NewCredential, TenantId, Timestamp, UserId};
+use crate::domain::{
+    Aaguid, AttestationFormat, AttestationRecord, AttestationTrust, AttestationType, BackupFlags, Credential, CredentialId, NewCredential,
+    TenantId, Timestamp, UserId,
+};
 
 pub(super) const TABLE: &str = "credentials";
 
+/// The record where a server of the version before migration 2 stored the credential, while this version was already in use: what that
+/// migration makes of such rows is made of it when it is read.
+const UNWRITTEN: &str = "{}";
+
 #[expect(clippy::struct_excessive_bools, reason = "the table's columns")]
-struct CredentialRow {
-    tenant_id: Uuid,
-    id: Vec<u8>,
-    user_id: String,
-    name: Option<String>,
-    public_key: Vec<u8>,
-    attestation_type: String,
-    attestation_trust: String,
-    aaguid: Uuid,
-    sign_count: i64,
-    transports: String,
-    backup_eligible: bool,
-    backup_state: bool,
-    user_verified: bool,
-    is_mfa: bool,
-    created_at: i64,
-    last_used_at: Option<i64>,
+pub(super) struct CredentialRow {
+    pub(super) tenant_id: Uuid,
+    pub(super) id: Vec<u8>,
+    pub(super) user_id: String,
+    pub(super) name: Option<String>,
+    pub(super) public_key: Vec<u8>,
+    pub(super) attestation_type: String,
+    pub(super) attestation_trust: String,
+    pub(super) attestation_record: String,
+    pub(super) aaguid: Uuid,
+    pub(super) sign_count: i64,
+    pub(super) transports: String,
+    pub(super) backup_eligible: bool,
+    pub(super) backup_state: bool,
+    pub(super) user_verified: bool,
+    pub(super) is_mfa: bool,
+    pub(super) created_at: i64,
+    pub(super) last_used_at: Option<i64>,
 }
 
 macro_rules! select_credentials {
@@ -36,7 +44,7 @@ macro_rules! select_credentials {
         query!(
             $conn, $fetch, CredentialRow,
             r#"SELECT tenant_id AS "tenant_id: Uuid", id, user_id, name, public_key, attestation_type, attestation_trust,
-                aaguid AS "aaguid: Uuid", sign_count, transports, backup_eligible AS "backup_eligible: bool",
+                attestation_record, aaguid AS "aaguid: Uuid", sign_count, transports, backup_eligible AS "backup_eligible: bool",
                 backup_state AS "backup_state: bool", user_verified AS "user_verified: bool", is_mfa AS "is_mfa: bool",
                 created_at, last_used_at
             FROM credentials "# + $rest $(, $arg)*
@@ -70,9 +78,9 @@ impl Store {
 pub(super) async fn insert(tx: &mut Conn<'_>, c: &NewCredential) -> Result<bool, Error> {
     let inserted = execute!(
         tx,
-        "INSERT INTO credentials (tenant_id, id, user_id, name, public_key, attestation_type, attestation_trust, aaguid, sign_count,
-            transports, backup_eligible, backup_state, user_verified, is_mfa, created_at, last_used_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)
+        "INSERT INTO credentials (tenant_id, id, user_id, name, public_key, attestation_type, attestation_trust,
+            attestation_record, aaguid, sign_count, transports, backup_eligible, backup_state, user_verified, is_mfa, created_at, last_used_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)
         ON CONFLICT (tenant_id, id) DO NOTHING",
         c.tenant_id.as_uuid(),
         c.id.as_bytes(),
@@ -81,6 +89,7 @@ pub(super) async fn insert(tx: &mut Conn<'_>, c: &NewCredential) -> Result<bool,
         c.public_key.as_slice(),
         text(&c.attestation_type),
         c.attestation.trust.as_str(),
+        to_json(&c.attestation, TABLE, &c.id)?,
         c.aaguid.as_uuid(),
         i64::from(c.sign_count),
         to_json(&c.transports, TABLE, &c.id)?,
@@ -91,6 +100,29 @@ pub(super) async fn insert(tx: &mut Conn<'_>, c: &NewCredential) -> Result<bool,
         c.created_at.as_millis()
     )?;
     Ok(inserted == 1)
+}
+
+/// The record of a credential, out of the three columns about its attestation.
+pub(super) fn attestation(format: &str, trust: &str, record: &str, id: &CredentialId) -> Result<AttestationRecord, Error> {
+    let trust: AttestationTrust = trust.parse().or_corrupt(TABLE, id)?;
+    if record == UNWRITTEN {
+        return Ok(AttestationRecord {
+            format: format.parse().unwrap_or(AttestationFormat::None),
+            attestation_type: match trust {
+                AttestationTrust::None => AttestationType::None,
+                AttestationTrust::SelfAttestation => AttestationType::SelfAttestation,
+                AttestationTrust::Untrusted | AttestationTrust::Trusted => AttestationType::Basic,
+            },
+            trust,
+            ..AttestationRecord::none()
+        });
+    }
+    let record: AttestationRecord = from_json(record, TABLE, id)?;
+    if record.trust == trust {
+        Ok(record)
+    } else {
+        Err(corrupt(TABLE, id, format_args!("attestation_trust is {trust}, in attestation_record {}", record.trust)))
+    }
 }
 
 impl TryFrom<CredentialRow> for Credential {
@@ -104,11 +136,8 @@ impl TryFrom<CredentialRow> for Credential {
                 user_id: row.user_id.parse().or_corrupt(TABLE, &id)?,
                 name: row.name,
                 public_key: row.public_key,
+                attestation: attestation(&row.attestation_type, &row.attestation_trust, &row.attestation_record, &id)?,
                 attestation_type: row.attestation_type,
-                attestation: AttestationRecord {
-                    trust: row.attestation_trust.parse().or_corrupt(TABLE, &id)?,
-                    ..AttestationRecord::none()
-                },
                 aaguid: Aaguid::from_uuid(row.aaguid),
                 sign_count: row.sign_count.try_into().or_corrupt(TABLE, &id)?,
                 transports: from_json(&row.transports, TABLE, &id)?,
@@ -116,6 +145,7 @@ impl TryFrom<CredentialRow> for Credential {
                 user_verified: row.user_verified,
                 is_mfa: row.is_mfa,
                 created_at: Timestamp::from_millis(row.created_at),
+                evidence: None,
                 id,
             },
             last_used_at: row.last_used_at.map(Timestamp::from_millis),

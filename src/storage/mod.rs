@@ -9,6 +9,7 @@ compile_error!("choose at least one of the features sqlite and postgres");
 #[macro_use]
 mod macros;
 
+mod anchors;
 mod api_keys;
 mod audit;
 mod ceremonies;
@@ -18,7 +19,10 @@ mod credentials;
 #[cfg(feature = "sqlite")]
 mod data_file;
 mod error;
+mod evidence;
+mod metadata;
 mod migrations;
+mod models;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod registration;
@@ -27,6 +31,7 @@ mod signing_keys;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tenants;
+mod trust_revision;
 mod users;
 #[cfg(feature = "sqlite")]
 mod writer;
@@ -36,6 +41,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use conn::{Pooled, Work};
 pub use counters::Stats;
 pub use error::{Error, Fault};
+pub use metadata::MetadataUpdate;
 pub use registration::RegistrationCommit;
 
 /// Which database is behind a store.

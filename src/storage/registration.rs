@@ -1,13 +1,13 @@
 //! The commit of a registration: the one place where a credential comes to be.
 //!
-//! Either all of it happens (the ceremony is consumed, the credential and its audit event are stored) or none of it. Two answers to one
+//! Either all of it happens (the ceremony is consumed; the credential, its evidence and its audit event are stored) or none of it. Two answers to one
 //! ceremony, or one credential offered to two ceremonies, may arrive at the same instant on different servers: exactly one of them is
 //! committed.
 
 use super::{
     Backend, Error, Store, audit, ceremonies,
     conn::{Conn, Done},
-    credentials, signing_keys,
+    credentials, evidence, signing_keys,
 };
 use crate::domain::{AuditEvent, Ceremony, KeyId, NewCredential};
 
@@ -32,7 +32,7 @@ struct Registration {
 }
 
 impl Store {
-    /// Consumes the ceremony and stores the credential with its audit event, provided that `key` may still sign.
+    /// Consumes the ceremony and stores the credential with its evidence and its audit event, provided that `key` may still sign.
     ///
     /// Round trips on PostgreSQL: one. Serialization failures are tried again here. On [`Error::OutcomeUnknown`] the caller looks for
     /// `event` with [`Store::audit_event`].
@@ -65,13 +65,14 @@ async fn step_by_step(tx: &mut Conn<'_>, r: &Registration) -> Result<Done<Regist
     if !credentials::insert(tx, &r.credential).await? {
         return Ok(Done::Undo(RegistrationCommit::CredentialExists));
     }
+    evidence::insert(tx, &r.credential).await?;
     audit::insert(tx, &r.event).await?;
     Ok(Done::Keep(RegistrationCommit::Committed))
 }
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    //! The one statement that is PostgreSQL's own: the same steps in one round trip instead of six (BEGIN, four statements, COMMIT).
+    //! The one statement that is PostgreSQL's own: the same steps in one round trip instead of seven (BEGIN, five statements, COMMIT).
 
     use sqlx::PgConnection;
 
@@ -104,18 +105,21 @@ mod postgres {
             ), signer AS (
                 SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND id = $4 AND state = 'active'
             ), credential AS (
-                INSERT INTO credentials (tenant_id, id, user_id, name, public_key, attestation_type, attestation_trust, aaguid, sign_count,
-                    transports, backup_eligible, backup_state, user_verified, is_mfa, created_at, last_used_at)
-                SELECT $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19
+                INSERT INTO credentials (tenant_id, id, user_id, name, public_key, attestation_type, attestation_trust, attestation_record,
+                    aaguid, sign_count, transports, backup_eligible, backup_state, user_verified, is_mfa, created_at, last_used_at)
+                SELECT $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20
                 WHERE EXISTS (SELECT FROM ceremony) AND EXISTS (SELECT FROM signer)
                 ON CONFLICT (tenant_id, id) DO NOTHING
                 RETURNING 1
+            ), evidence AS (
+                INSERT INTO credential_evidence (tenant_id, credential_id, rp_id, client_data_json, attestation_object)
+                SELECT $5, $6, $21, $22, $23 WHERE CAST($21 AS text) IS NOT NULL AND EXISTS (SELECT FROM credential)
             ), consumed AS (
                 DELETE FROM ceremonies WHERE tenant_id = $1 AND operation = $2 AND challenge = $3 AND EXISTS (SELECT FROM credential)
             ), event AS (
                 INSERT INTO audit_events (id, tenant_id, event_type, error, request_id, source_ip, user_agent, actor_user_id, credential_id,
                     transaction_id, created_at)
-                SELECT $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30 WHERE EXISTS (SELECT FROM credential)
+                SELECT $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34 WHERE EXISTS (SELECT FROM credential)
             )
             SELECT EXISTS (SELECT FROM ceremony) AS "ceremony!", EXISTS (SELECT FROM signer) AS "signer!",
                 EXISTS (SELECT FROM credential) AS "credential!""#,
@@ -130,6 +134,7 @@ mod postgres {
             n.public_key.as_slice(),
             text(&n.attestation_type),
             n.attestation.trust.as_str(),
+            to_json(&n.attestation, TABLE, &n.id)?,
             n.aaguid.as_uuid(),
             i64::from(n.sign_count),
             to_json(&n.transports, TABLE, &n.id)?,
@@ -138,6 +143,9 @@ mod postgres {
             n.user_verified,
             n.is_mfa,
             n.created_at.as_millis(),
+            n.evidence.as_ref().map(|e| text(&e.rp_id)),
+            n.evidence.as_ref().map(|e| e.client_data_json.as_slice()),
+            n.evidence.as_ref().map(|e| e.attestation_object.as_slice()),
             e.id.as_uuid(),
             e.tenant_id.as_uuid(),
             e.event_type.as_str(),

@@ -156,19 +156,29 @@ impl<'a> Certificate<'a> {
         Ok(parts.iter().any(|p| p.oid == [0x55, 0x04, part as u8] && condition(&p.text)))
     }
 
+    /// Whether the subject is empty.
+    pub(super) const fn has_empty_subject(&self) -> bool {
+        self.subject.is_empty()
+    }
+
+    /// What is in the extension of this object identifier (in DER), if it is there.
+    pub(super) fn extension_value(&self, oid: &[u8]) -> Option<&'a [u8]> {
+        self.extension(oid).map(|extension| extension.value)
+    }
+
     fn extension(&self, oid: &[u8]) -> Option<&Extension<'a>> {
         self.extensions.iter().find(|extension| extension.oid == oid)
     }
 }
 
 /// A part of a Name.
-struct Attribute<'a> {
-    oid: &'a [u8],
-    text: Cow<'a, str>,
+pub(super) struct Attribute<'a> {
+    pub(super) oid: &'a [u8],
+    pub(super) text: Cow<'a, str>,
 }
 
-/// The parts of a Name (RFC 5280 section 4.1.2.4).
-fn name_parts(name: &[u8]) -> Result<Vec<Attribute<'_>>, NotDer> {
+/// The parts of a Name (RFC 5280 section 4.1.2.4), from its contents.
+pub(super) fn name_parts(name: &[u8]) -> Result<Vec<Attribute<'_>>, NotDer> {
     let mut parts = Vec::new();
     let mut names = Reader::new(name);
     while !names.is_empty() {

@@ -21,8 +21,9 @@ pub(super) struct ClientData {
 }
 
 impl ClientData {
-    /// Steps 5 and 6 of section 7.1: UTF-8 decode, which drops a byte order mark and replaces what is not UTF-8, then JSON. Members that
-    /// the standard does not know are ignored; an optional one that is `null`, as some clients write it, is not there.
+    /// Steps 5 and 6 of section 7.1, 8 and 9 of section 7.2: UTF-8 decode, which drops a byte order mark and replaces what is not UTF-8,
+    /// then JSON. Members that the standard does not know are ignored; an optional one that is `null`, as some clients write it, is not
+    /// there.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
         let members = Object::parse(text.as_bytes())?;

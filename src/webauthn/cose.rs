@@ -103,8 +103,9 @@ pub(super) struct CoseKey<'a> {
     public: PublicKey,
 }
 
+/// A key's numbers, each as long as its form demands.
 #[derive(Debug)]
-enum Material<'a> {
+pub(super) enum Material<'a> {
     Ec2 { curve: Curve, x: &'a [u8], y: &'a [u8] },
     Okp { curve: Edwards, x: &'a [u8] },
     Rsa { n: &'a [u8], e: &'a [u8] },
@@ -154,6 +155,11 @@ impl<'a> CoseKey<'a> {
     /// What it signs with.
     pub(super) const fn algorithm(&self) -> CoseAlgorithm {
         self.algorithm
+    }
+
+    /// Its numbers.
+    pub(super) const fn material(&self) -> &Material<'a> {
+        &self.material
     }
 
     /// Checks a signature by this key.

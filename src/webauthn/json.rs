@@ -47,6 +47,8 @@ pub(super) enum Fault {
     TooLong(&'static str),
     #[error("{0} is not base64url")]
     NotBase64Url(&'static str),
+    #[error("{0}: {1}")]
+    Within(&'static str, Box<Fault>),
 }
 
 impl<'a> Object<'a> {

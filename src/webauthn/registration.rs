@@ -3,10 +3,10 @@
 use openssl::sha::sha256;
 
 use super::{
-    AuthenticatorDataError, CoseAlgorithm, KeyError, RegistrationCredential, StatementError, TrustError, TrustStore,
+    AuthenticatorDataError, CeremonyRefusal, CoseAlgorithm, KeyError, RegistrationCredential, StatementError, StepError, TrustError,
+    TrustStore,
     attestation::{self, AttestationObject, Subject},
-    authenticator_data::AuthenticatorData,
-    client_data::ClientData,
+    ceremony::{Expected, Kind, at, shown, verify},
     cose::{self, CoseKey},
     trust::{self, Assessed},
 };
@@ -42,6 +42,20 @@ pub struct RegistrationPolicy<'a> {
     pub now: Timestamp,
 }
 
+impl<'a> RegistrationPolicy<'a> {
+    const fn expected(&self) -> Expected<'a> {
+        Expected {
+            kind: Kind::Registration,
+            rp_id: self.rp_id,
+            origins: self.origins,
+            challenge: self.challenge,
+            user_verification: self.user_verification,
+            allow_cross_origin: self.allow_cross_origin,
+            top_origins: self.top_origins,
+        }
+    }
+}
+
 /// A verified registration: what is stored of it.
 #[derive(Debug, Clone)]
 pub struct Registration {
@@ -63,73 +77,28 @@ pub struct Registration {
     pub user_verified: bool,
 }
 
-/// A registration that was refused, and the step that refused it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("step {step}: {refusal}")]
-pub struct RegistrationError {
-    /// Of WebAuthn L3 section 7.1.
-    step: u8,
-    refusal: Refusal,
-}
+/// A registration that was refused, and the step of WebAuthn L3 section 7.1 that refused it.
+pub type RegistrationError = StepError<Refusal>;
 
 impl RegistrationError {
-    /// The step of WebAuthn L3 section 7.1 that refused.
-    pub const fn step(&self) -> u8 {
-        self.step
-    }
-
-    /// Why.
-    pub const fn refusal(&self) -> &Refusal {
-        &self.refusal
-    }
-
     /// Whether all that was found wrong is that the user was not verified though that was required.
     pub const fn is_user_verification_missing(&self) -> bool {
-        matches!(self.refusal, Refusal::UserVerification)
+        matches!(self.refusal(), Refusal::Ceremony(CeremonyRefusal::UserVerification))
     }
 }
 
 /// Why a registration was refused. Texts of the client's are escaped and cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The client data is of another ceremony.
-    #[error("Error validating ceremony type: {0:?} is not \"webauthn.create\"")]
-    CeremonyType(String),
-    /// The client data is about another challenge.
-    #[error("Error validating challenge: it is not the one that was sent")]
-    Challenge,
-    /// The ceremony ran elsewhere.
-    #[error("Error validating origin: {found:?} is not one of {accepted}")]
-    Origin {
-        /// What the client says.
-        found: String,
-        /// What there is, separated by commas.
-        accepted: String,
-    },
-    /// The ceremony ran in a frame of another origin.
-    #[error("Error validating origin: ceremonies in a frame of another origin are not accepted")]
-    CrossOrigin,
-    /// The ceremony ran in a frame of another origin, in a page that is not expected.
-    #[error("Error validating top origin: {0:?} is not accepted")]
-    TopOrigin(String),
+    /// It would be refused as an authentication too.
+    #[error(transparent)]
+    Ceremony(#[from] CeremonyRefusal),
     /// The attestation object cannot be read.
     #[error("Error parsing attestation response: {0}")]
     AttestationObject(String),
     /// The authenticator data cannot be read, or is of no new credential.
     #[error("Error validating the authenticator response: {0}")]
     AuthenticatorData(#[from] AuthenticatorDataError),
-    /// The authenticator data is of another relying party.
-    #[error("Error validating the authenticator response: the RP ID hash is not that of {0}")]
-    RpIdHash(String),
-    /// Nobody was there.
-    #[error("Error validating the authenticator response: User presence flag not set by authenticator")]
-    UserPresence,
-    /// The user was not verified, and had to be.
-    #[error("Error validating the authenticator response: User verification required but flag not set by authenticator")]
-    UserVerification,
-    /// Backed up, but not eligible for it.
-    #[error("Error validating the authenticator response: backup state set without backup eligibility")]
-    BackupState,
     /// The key is for an algorithm that was not offered.
     #[error("Error validating the credential public key: {0} was not offered")]
     Algorithm(CoseAlgorithm),
@@ -161,30 +130,15 @@ pub enum Refusal {
     CredentialIdLength,
 }
 
-/// The most characters of a client's text that go into a refusal.
-const MAX_SHOWN: usize = 128;
-
-fn shown(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).collect()
-}
-
-/// A refusal by a step.
-fn at<E: Into<Refusal>>(step: u8) -> impl Fn(E) -> RegistrationError {
-    move |refusal| RegistrationError { step, refusal: refusal.into() }
-}
-
-/// `Ok` if a step's condition holds.
-fn verify(step: u8, condition: bool, refusal: impl FnOnce() -> Refusal) -> Result<(), RegistrationError> {
-    if condition { Ok(()) } else { Err(RegistrationError { step, refusal: refusal() }) }
-}
-
 /// The procedure, from step 7 on. Steps 1 to 4 are the client's; 5 and 6 were taken when the credential was parsed; 26 to 29, which
 /// look at other credentials and store this one, are the caller's.
 pub fn verify_registration(
     credential: &RegistrationCredential,
     policy: &RegistrationPolicy<'_>,
 ) -> Result<Registration, RegistrationError> {
-    verify_client_data(&credential.client_data, policy)?;
+    // 7 to 11. Of the client data.
+    let expected = policy.expected();
+    expected.verify_client_data(&credential.client_data)?;
 
     // 12. Let hash be the result of computing a hash over response.clientDataJSON using SHA-256.
     let hash = sha256(&credential.client_data_json);
@@ -194,7 +148,14 @@ pub fn verify_registration(
     let data = &object.authenticator_data;
     let attested = data.attested.as_ref().ok_or_else(|| at(13)(AuthenticatorDataError::NoCredential))?;
 
-    verify_authenticator_data(data, policy)?;
+    // 14 to 17. Of the authenticator data.
+    expected.verify_authenticator_data(data.rp_id_hash, data.flags)?;
+
+    // 18. If the relying party uses the credential's backup eligibility to inform its policies, evaluate the BE bit.
+    let backup = data.flags.backup();
+    verify(18, !(policy.attestation.device_bound && backup.eligible), || Refusal::NotDeviceBound)?;
+
+    // 19. BS may inform the relying party's policies: it is returned.
 
     // 20. Verify that the alg of the credential public key in authData is one of those in options.pubKeyCredParams.
     let algorithm = cose::algorithm(&attested.public_key).map_err(at(20))?;
@@ -237,58 +198,9 @@ pub fn verify_registration(
         attestation,
         aaguid: attested.aaguid,
         sign_count: data.sign_count,
-        backup: data.flags.backup(),
+        backup,
         user_verified: data.flags.user_verified(),
     })
-}
-
-fn verify_client_data(data: &ClientData, policy: &RegistrationPolicy<'_>) -> Result<(), RegistrationError> {
-    // 7. Verify that the value of C.type is webauthn.create.
-    verify(7, data.ceremony == "webauthn.create", || Refusal::CeremonyType(shown(&data.ceremony)))?;
-
-    // 8. Verify that the value of C.challenge equals the base64url encoding of options.challenge. (It was decoded strictly: the bytes
-    //    are equal where the encodings are.)
-    verify(8, data.challenge == *policy.challenge, || Refusal::Challenge)?;
-
-    // 9. Verify that the value of C.origin is an origin expected by the relying party.
-    verify(9, policy.origins.iter().any(|origin| origin.matches(&data.origin)), || Refusal::Origin {
-        found: shown(&data.origin),
-        accepted: policy.origins.iter().map(Origin::as_str).collect::<Vec<_>>().join(", "),
-    })?;
-
-    // 10. If C.crossOrigin is present and set to true, verify that the relying party would have expected that this credential would be
-    //     created within an iframe that is not same-origin with its ancestors.
-    verify(10, policy.allow_cross_origin || !data.cross_origin, || Refusal::CrossOrigin)?;
-
-    // 11. If C.topOrigin is present, verify the same, and that its value matches the origin of a page that the relying party expects to
-    //     be sub-framed within.
-    if let Some(top) = &data.top_origin {
-        let expected = policy.top_origins.is_empty() || policy.top_origins.iter().any(|origin| origin.matches(top));
-        verify(11, policy.allow_cross_origin && expected, || Refusal::TopOrigin(shown(top)))?;
-    }
-    Ok(())
-}
-
-fn verify_authenticator_data(data: &AuthenticatorData<'_>, policy: &RegistrationPolicy<'_>) -> Result<(), RegistrationError> {
-    // 14. Verify that the rpIdHash in authData is the SHA-256 hash of the RP ID expected by the relying party.
-    verify(14, *data.rp_id_hash == sha256(policy.rp_id.as_bytes()), || Refusal::RpIdHash(policy.rp_id.to_owned()))?;
-
-    // 15. If options.mediation is not set to conditional (it never is), verify that the UP bit of the flags in authData is set.
-    verify(15, data.flags.user_present(), || Refusal::UserPresence)?;
-
-    // 16. If user verification is required for this registration, verify that the UV bit of the flags in authData is set.
-    let required = policy.user_verification == UserVerification::Required;
-    verify(16, data.flags.user_verified() || !required, || Refusal::UserVerification)?;
-
-    // 17. If the BE bit of the flags in authData is not set, verify that the BS bit is not set.
-    let backup = data.flags.backup();
-    verify(17, backup.eligible || !backup.state, || Refusal::BackupState)?;
-
-    // 18. If the relying party uses the credential's backup eligibility to inform its policies, evaluate the BE bit.
-    verify(18, !(policy.attestation.device_bound && backup.eligible), || Refusal::NotDeviceBound)?;
-
-    // 19. BS may inform the relying party's policies: it is returned.
-    Ok(())
 }
 
 #[cfg(test)]

@@ -84,6 +84,16 @@ pub(super) fn verify(algorithm: CoseAlgorithm, key: &PublicKey, message: &[u8], 
     if verified.unwrap_or(false) { Ok(()) } else { Err(SignatureError::Invalid) }
 }
 
+/// Checks that `signature` is one of `message` by `key`, made with RS1 (RSASSA-PKCS1-v1_5 with SHA-1), which [`verify`] never accepts. For
+/// the TPM's statements alone, whose policy is asked first.
+pub(super) fn verify_rs1(key: &PublicKey, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+    let verified = match key {
+        PublicKey::Rsa(key) if is_sane_size(key) => verify_rsa(MessageDigest::sha1(), Padding::PKCS1, key, message, signature),
+        _ => return Err(SignatureError::KeyMismatch(CoseAlgorithm::Rs1)),
+    };
+    if verified.unwrap_or(false) { Ok(()) } else { Err(SignatureError::Invalid) }
+}
+
 /// RSA keys that are too small to mean anything, or so large that checking them is an attack, are not used.
 fn is_sane_size(key: &PKeyRef<Public>) -> bool {
     (2048..=8192).contains(&key.bits())
@@ -169,6 +179,21 @@ mod tests {
         assert_eq!(verify(A::Rs1, &public(&key), b"m", &[0; 256]), Err(SignatureError::Unsupported(A::Rs1)));
         assert_eq!(verify(A::Rs512, &public(&key), b"m", &sign(A::Rs256, &key.private, b"m")), Err(SignatureError::Invalid));
         assert_eq!(verify(A::Ps256, &public(&key), b"m", &sign(A::Rs256, &key.private, b"m")), Err(SignatureError::Invalid));
+    }
+
+    #[test]
+    fn rs1_has_a_door_of_its_own() {
+        let key = KeyPair::generate(CoseAlgorithm::Rs256);
+        let signature = sign(CoseAlgorithm::Rs1, &key.private, b"message");
+        assert_eq!(verify_rs1(&public(&key), b"message", &signature), Ok(()));
+        assert_eq!(verify_rs1(&public(&key), b"massage", &signature), Err(SignatureError::Invalid));
+        assert_eq!(verify_rs1(&public(&key), b"message", &[]), Err(SignatureError::Invalid));
+        let sha256 = sign(CoseAlgorithm::Rs256, &key.private, b"message");
+        assert_eq!(verify_rs1(&public(&key), b"message", &sha256), Err(SignatureError::Invalid));
+        let small = PKey::from_rsa(Rsa::generate(1024).unwrap()).unwrap();
+        let mismatch = Err(SignatureError::KeyMismatch(CoseAlgorithm::Rs1));
+        assert_eq!(verify_rs1(&public_half(&small), b"m", &sign(CoseAlgorithm::Rs1, &small, b"m")), mismatch);
+        assert_eq!(verify_rs1(&public(&KeyPair::generate(CoseAlgorithm::Es256)), b"m", &[0; 64]), mismatch);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! An authenticator for unit tests: makes registrations of any algorithm and format, each part of which a test can spoil.
 
+mod assertion;
+
 use std::sync::LazyLock;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -24,6 +26,8 @@ use super::{
     verify_registration,
 };
 use crate::domain::{AttestationPolicy, Challenge, Origin, Timestamp, TrustDemand, UserVerification};
+
+pub(super) use assertion::AssertionMaker;
 
 /// One for all tests: making it takes longer than all that is done with it.
 static RSA_KEY: LazyLock<Rsa<Private>> = LazyLock::new(|| Rsa::generate(2048).unwrap());
@@ -102,6 +106,8 @@ pub(super) struct CertificateSpec<'a> {
     pub(super) ca: Option<bool>,
     /// Value of the AAGUID extension and whether it is critical.
     pub(super) aaguid: Option<(Vec<u8>, bool)>,
+    /// Other extensions: object identifier, whether it is critical, value.
+    pub(super) extensions: Vec<(&'static str, bool, Vec<u8>)>,
     /// Days from 2026-01-01 on which it begins and ends.
     pub(super) validity: (i64, i64),
 }
@@ -113,7 +119,7 @@ pub(super) const NEW_YEAR: i64 = 1_767_225_600;
 
 impl Default for CertificateSpec<'_> {
     fn default() -> Self {
-        Self { subject: SUBJECT, version: 2, ca: Some(false), aaguid: None, validity: (0, 365) }
+        Self { subject: SUBJECT, version: 2, ca: Some(false), aaguid: None, extensions: Vec::new(), validity: (0, 365) }
     }
 }
 
@@ -142,10 +148,11 @@ impl CertificateSpec<'_> {
             }
             builder.append_extension(constraints.build().unwrap()).unwrap();
         }
-        if let Some((value, critical)) = &self.aaguid {
-            let oid = Asn1Object::from_str("1.3.6.1.4.1.45724.1.1.4").unwrap();
+        let aaguid = self.aaguid.iter().map(|(value, critical)| ("1.3.6.1.4.1.45724.1.1.4", *critical, value));
+        for (oid, critical, value) in aaguid.chain(self.extensions.iter().map(|(oid, critical, value)| (*oid, *critical, value))) {
+            let oid = Asn1Object::from_str(oid).unwrap();
             let contents = Asn1OctetString::new_from_bytes(value).unwrap();
-            builder.append_extension(X509Extension::new_from_der(&oid, *critical, &contents).unwrap()).unwrap();
+            builder.append_extension(X509Extension::new_from_der(&oid, critical, &contents).unwrap()).unwrap();
         }
         let signer = issuer.map_or(key, |(_, key)| key);
         let digest = if signer.ec_key().is_ok() || signer.rsa().is_ok() { MessageDigest::sha256() } else { MessageDigest::null() };
@@ -154,6 +161,23 @@ impl CertificateSpec<'_> {
     }
 }
 
+/// Client data with these members in place of, or beside, the usual ones; `null` leaves one out.
+fn client_data(ceremony: &str, challenge: &Challenge, members: &Json) -> String {
+    let mut client_data = json!({
+        "type": ceremony,
+        "challenge": URL_SAFE_NO_PAD.encode(challenge.as_bytes()),
+        "origin": "https://example.org",
+    });
+    for (name, value) in members.as_object().unwrap() {
+        client_data[name] = value.clone();
+    }
+    client_data.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    client_data.to_string()
+}
+
+/// Makes a statement's members, each in CBOR, for a credential's key, from authenticator data and the hash of the client data.
+pub(super) type MakeMembers = Box<dyn Fn(&KeyPair, &[u8]) -> Vec<(&'static str, Vec<u8>)>>;
+
 /// How a registration is attested.
 pub(super) enum Statement {
     None,
@@ -161,6 +185,8 @@ pub(super) enum Statement {
     /// By the key of the first certificate.
     Packed(PKey<Private>, CoseAlgorithm, Vec<Vec<u8>>),
     U2f(PKey<Private>, Vec<Vec<u8>>),
+    /// Of this format, with these members.
+    Made(&'static str, MakeMembers),
     /// Format and statement as they are.
     Raw(String, Vec<u8>),
 }
@@ -230,16 +256,7 @@ impl Maker {
     /// The JSON form, made anew with a fresh key.
     pub(super) fn credential(&self) -> Json {
         let key = KeyPair::generate(self.algorithm);
-        let mut client_data = json!({
-            "type": "webauthn.create",
-            "challenge": URL_SAFE_NO_PAD.encode(self.challenge.as_bytes()),
-            "origin": "https://example.org",
-        });
-        for (name, value) in self.client_data.as_object().unwrap() {
-            client_data[name] = value.clone();
-        }
-        client_data.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        let client_data = client_data.to_string();
+        let client_data = client_data("webauthn.create", &self.challenge, &self.client_data);
         let length = u16::try_from(self.credential_id.len()).unwrap().to_be_bytes();
         let data =
             [&sha256(b"example.org")[..], &[self.flags, 0, 0, 0, 9], &self.aaguid, &length, &self.credential_id, &key.cose, &self.tail]
@@ -270,6 +287,7 @@ impl Maker {
         let (format, members) = match &self.statement {
             Statement::None => ("none", vec![]),
             Statement::Raw(format, statement) => return (format.clone(), statement.clone()),
+            Statement::Made(format, make) => (*format, make(key, &signed)),
             Statement::PackedSelf => {
                 let signature = sign(self.algorithm, &key.private, &signed);
                 ("packed", vec![("alg", Value::from(self.algorithm.id()).to_vec()), ("sig", bytes(&signature))])

@@ -4,10 +4,10 @@ use passkey_hsm::{
     domain::{
         Aaguid, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyRecord, AttestationFormat, AttestationRecord, AttestationTrust, AttestationType,
         AuditEvent, AuditEventId, AuditEventType, BackupFlags, Ceremony, Challenge, CredentialId, KeyEvidence, KeyId, KeyState,
-        NewCredential, Operation, RequestMeta, Rng, SigningAlgorithm, SigningKey, SystemRng, Tenant, TenantConfig, TenantId,
-        TenantSettings, Timestamp, User, UserVerification,
+        MetadataBlob, MetadataEntry, MetadataHead, NewCredential, Operation, RegistrationEvidence, RequestMeta, Rng, SigningAlgorithm,
+        SigningKey, StatusReport, SystemRng, Tenant, TenantConfig, TenantId, TenantSettings, Timestamp, User, UserVerification,
     },
-    storage::{Engine, Store},
+    storage::{Engine, RegistrationCommit, Store},
 };
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -93,6 +93,13 @@ impl Bench {
         let ceremony = ceremony(tenant, "ann");
         self.store.begin_registration(&user(tenant, "ann"), &ceremony, &event(tenant)).await.unwrap();
         ceremony
+    }
+
+    /// Registers a credential as it is.
+    pub async fn register(&self, key: &SigningKey, n: &NewCredential) {
+        let c = self.ceremony(n.tenant_id).await;
+        let committed = self.store.commit_registration(&c, n, key.id, &event(n.tenant_id)).await.unwrap();
+        assert_eq!(committed, RegistrationCommit::Committed);
     }
 
     /// Whether a ceremony is still under way.
@@ -200,6 +207,41 @@ pub fn credential(tenant_id: TenantId) -> NewCredential {
         user_verified: true,
         is_mfa: false,
         created_at: at(5),
+        evidence: None,
+    }
+}
+
+pub fn evidence() -> RegistrationEvidence {
+    RegistrationEvidence {
+        rp_id: "example.org".to_owned(),
+        client_data_json: b"{\"type\":\"webauthn.create\"}".to_vec(),
+        attestation_object: vec![0xa3, 0x00, 0xff],
+    }
+}
+
+/// A BLOB of this number with so many entries, each of which says in which BLOB it came.
+pub fn blob(no: u64, entries: u32) -> MetadataBlob {
+    let head = MetadataHead { no, next_update: at(86_400_000), imported_at: at(i64::try_from(no).unwrap()) };
+    MetadataBlob { head, entries: (0..entries).map(|position| metadata_entry(no, position)).collect() }
+}
+
+/// Each third one is of a U2F model.
+fn metadata_entry(no: u64, position: u32) -> MetadataEntry {
+    let u2f = position % 3 == 2;
+    MetadataEntry {
+        aaguid: (!u2f).then(|| Aaguid::from_uuid(uuid::Uuid::from_u128(u128::from(position)))),
+        key_identifiers: if u2f { vec![format!("{position:040x}")] } else { Vec::new() },
+        description: format!("Schlüssel {position} of {no}"),
+        attestation_types: vec![AttestationType::Basic],
+        algorithms: vec![-7, -257],
+        anchors: vec!["MAA=".to_owned()],
+        status_reports: vec![StatusReport {
+            status: "REVOKED".to_owned(),
+            effective_date: Some("2026-01-02".to_owned()),
+            authenticator_version: Some(u64::MAX),
+            certificate: None,
+            url: Some("https://example.org/\0".to_owned()),
+        }],
     }
 }
 

@@ -2,16 +2,23 @@
 
 use std::fmt::Write;
 
-use passkey_hsm::storage::{Error, Store};
+use passkey_hsm::{
+    domain::NewCredential,
+    storage::{Error, Store},
+};
 
-use crate::bench::{Bench, api_key, credential, event};
+use crate::bench::{Bench, api_key, at, blob, credential, event, evidence};
 
 on_both_engines! {
     a_tenant_that_does_not_parse_is_named,
     a_signing_key_that_does_not_parse_is_named,
     a_ceremony_that_does_not_parse_is_named_without_its_challenge,
     a_credential_that_does_not_parse_is_named,
+    a_record_that_does_not_parse_is_named,
     an_event_that_does_not_parse_is_named,
+    metadata_that_does_not_parse_is_named,
+    an_anchor_that_is_not_what_it_was_is_named,
+    a_revision_that_is_missing_is_named,
 }
 
 #[track_caller]
@@ -65,8 +72,8 @@ async fn a_ceremony_that_does_not_parse_is_named_without_its_challenge(b: Bench)
 
 async fn a_credential_that_does_not_parse_is_named(b: Bench) {
     let (tenant, key) = b.tenant().await;
-    let (c, n) = (b.ceremony(tenant.id).await, credential(tenant.id));
-    b.store.commit_registration(&c, &n, key.id, &event(tenant.id)).await.unwrap();
+    let n = NewCredential { evidence: Some(evidence()), ..credential(tenant.id) };
+    b.register(&key, &n).await;
     let ann = "ann".parse().unwrap();
     for (constraint, set) in [
         (None, "transports = '{}'"),
@@ -75,8 +82,29 @@ async fn a_credential_that_does_not_parse_is_named(b: Bench) {
         (Some("credentials_attestation_trust_check"), "sign_count = 0, attestation_trust = 'somewhat'"),
     ] {
         spoil(&b, "credentials", constraint, set).await;
+        assert_corrupt(b.store.registration_evidence(tenant.id, None, 9).await, &["credentials", &n.id.to_string()]);
         assert_corrupt(b.store.credential(tenant.id, &n.id).await, &["credentials", &n.id.to_string()]);
         assert_corrupt(b.store.user_credentials(tenant.id, &ann, false).await, &["credentials", &n.id.to_string()]);
+    }
+}
+
+async fn a_record_that_does_not_parse_is_named(b: Bench) {
+    let (tenant, key) = b.tenant().await;
+    let n = credential(tenant.id);
+    b.register(&key, &n).await;
+    let id = n.id.to_string();
+    for (set, why) in [
+        ("attestation_record = ''", "EOF"),
+        ("attestation_record = '[]'", "invalid"),
+        (r#"attestation_record = '{"format": "packed", "type": "self"}'"#, "missing field"),
+        (r#"attestation_record = '{"format": "wax-seal", "type": "self", "trust": "self"}'"#, "wax-seal is not one of"),
+        // The two must agree: by one it is found, by the other it is judged.
+        (r#"attestation_record = '{"format": "packed", "type": "basic", "trust": "trusted"}'"#, "attestation_trust is self"),
+    ] {
+        spoil(&b, "credentials", None, &format!("{set}, attestation_type = 'fido-u2f'")).await;
+        assert_corrupt(b.store.credential(tenant.id, &n.id).await, &["credentials", &id, why]);
+        assert_corrupt(b.store.credentials_by_aaguid(n.aaguid, None, 9).await, &["credentials", &id, why]);
+        assert_corrupt(b.store.u2f_credentials(None, 9).await, &["credentials", &id, why]);
     }
 }
 
@@ -89,6 +117,37 @@ async fn an_event_that_does_not_parse_is_named(b: Bench) {
         assert_corrupt(b.store.audit_event(tenant.id, e.id).await, &["audit_events", &e.id.to_string()]);
         assert_corrupt(b.store.audit_events(tenant.id, 9).await, &["audit_events", &e.id.to_string()]);
     }
+}
+
+async fn metadata_that_does_not_parse_is_named(b: Bench) {
+    b.store.replace_metadata(&blob(7, 3)).await.unwrap();
+    for (entry, why) in
+        [("'{}'", "missing field"), ("'x'", "expected value"), ("(SELECT entry FROM metadata_entries WHERE position = 0)", "AAGUID")]
+    {
+        spoil(&b, "metadata_entries", None, &format!("entry = {entry} WHERE position = 1")).await;
+        assert_corrupt(b.store.metadata().await, &["metadata_entries 1:", why]);
+    }
+    spoil(&b, "metadata_blob", Some("metadata_blob_no_check"), "no = -1").await;
+    assert_corrupt(b.store.metadata().await, &["metadata_blob -1"]);
+}
+
+async fn an_anchor_that_is_not_what_it_was_is_named(b: Bench) {
+    b.store.replace_anchor_set(&"ours".parse().unwrap(), &[vec![1], vec![2]], at(0)).await.unwrap();
+    for (constraint, postgres, sqlite) in [
+        (None, r"der = '\x03' WHERE der = '\x01'", "der = x'03' WHERE der = x'01'"),
+        (Some("trust_anchors_set_name_check"), "set_name = 'Ours'", "set_name = 'Ours'"),
+    ] {
+        let drop = constraint.map(|name| format!("ALTER TABLE trust_anchors DROP CONSTRAINT {name};")).unwrap_or_default();
+        b.sql(&format!("{drop} UPDATE trust_anchors SET {postgres}"), &format!("UPDATE trust_anchors SET {sqlite}")).await;
+        assert_corrupt(b.store.anchor_sets().await, &["trust_anchors"]);
+    }
+}
+
+async fn a_revision_that_is_missing_is_named(b: Bench) {
+    b.sql("DELETE FROM trust_revision", "DELETE FROM trust_revision").await;
+    assert_corrupt(b.store.trust_revision().await, &["trust_revision", "missing"]);
+    assert_corrupt(b.store.replace_metadata(&blob(1, 1)).await, &["trust_revision", "missing"]);
+    assert!(b.store.metadata().await.unwrap().is_none());
 }
 
 /// Only SQLite can be made to hold one.

@@ -5,16 +5,18 @@
 use std::{os::unix::process::ExitStatusExt, process::Command};
 
 use passkey_hsm::{
-    domain::{KeyId, SystemRng},
-    storage::{RegistrationCommit, Store},
+    domain::{KeyId, NewCredential, SystemRng},
+    storage::{MetadataUpdate, RegistrationCommit, Store},
 };
 
-use crate::bench::{Bench, activated, ceremony, credential, event, pending_key, tenant, user};
+use crate::bench::{Bench, activated, assert_same, at, blob, ceremony, credential, event, evidence, pending_key, tenant, user};
 
 on_both_engines! {
     a_tenant_begun,
     a_tenant_completed,
     a_registration,
+    an_import_of_metadata,
+    a_set_of_anchors,
 }
 
 const URL: &str = "PASSKEY_HSM_TEST_VICTIM";
@@ -30,16 +32,30 @@ async fn victim() {
     assert!(store.complete_tenant(tenant.id, &activated(&key), None, &[event(tenant.id)]).await.unwrap());
     let c = ceremony(tenant.id, "ann");
     store.begin_registration(&user(tenant.id, "ann"), &c, &event(tenant.id)).await.unwrap();
-    let committed = store.commit_registration(&c, &credential(tenant.id), key.id, &event(tenant.id)).await.unwrap();
+    let n = NewCredential { evidence: Some(evidence()), ..credential(tenant.id) };
+    let committed = store.commit_registration(&c, &n, key.id, &event(tenant.id)).await.unwrap();
     assert_eq!(committed, RegistrationCommit::Committed);
 }
 
-/// Runs the victim until it dies at the failpoint.
+/// Imports metadata and a set of anchors in the place of those that are there, and should not live to the end of it.
+#[tokio::test]
+#[ignore = "started by the other tests, in a process of its own"]
+async fn importer() {
+    let store = Store::open(&std::env::var(URL).unwrap(), 1).await.unwrap();
+    assert_eq!(store.replace_metadata(&blob(2, 20)).await.unwrap(), MetadataUpdate::Stored);
+    assert!(store.replace_anchor_set(&"ours".parse().unwrap(), &[vec![3], vec![4]], at(2)).await.unwrap());
+}
+
 async fn kill(b: &Bench, failpoint: &'static str) {
+    kill_victim(b, "kill::victim", failpoint).await;
+}
+
+/// Runs a victim until it dies at the failpoint.
+async fn kill_victim(b: &Bench, victim: &'static str, failpoint: &'static str) {
     let url = b.url.clone();
     let output = tokio::task::spawn_blocking(move || {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "kill::victim", "--ignored"])
+            .args(["--exact", victim, "--ignored"])
             .envs([(URL, url.as_str()), ("PASSKEY_HSM_FAILPOINT", failpoint)])
             .output()
             .unwrap()
@@ -68,7 +84,37 @@ async fn a_registration(b: Bench) {
     kill(&b, "storage.before_commit.registration").await;
     let (ceremonies, credentials, events) = (b.count("ceremonies").await, b.count("credentials").await, b.count("audit_events").await);
     assert_eq!((ceremonies, credentials, events), (1, 0, 2), "the ceremony stands");
+    assert_eq!(b.count("credential_evidence").await, 0);
     kill(&b, "storage.after_commit.registration").await;
     let (ceremonies, credentials, events) = (b.count("ceremonies").await, b.count("credentials").await, b.count("audit_events").await);
     assert_eq!((ceremonies, credentials, events), (1, 1, 5), "the second one is consumed, its credential and its event are there");
+    assert_eq!(b.count("credential_evidence").await, 1);
+}
+
+/// Dies with the new entries written and not committed, then just after the commit.
+async fn an_import_of_metadata(b: Bench) {
+    let (old, new) = (blob(1, 30), blob(2, 20));
+    b.store.replace_metadata(&old).await.unwrap();
+    kill_victim(&b, "kill::importer", "storage.before_commit.metadata").await;
+    assert_same(&b.store.metadata().await.unwrap().unwrap(), &(old.head, old.entries));
+    assert_eq!(b.store.trust_revision().await.unwrap(), 1);
+    kill_victim(&b, "kill::importer", "storage.after_commit.metadata").await;
+    assert_same(&b.store.metadata().await.unwrap().unwrap(), &(new.head, new.entries));
+    assert_eq!(b.store.trust_revision().await.unwrap(), 2);
+}
+
+async fn a_set_of_anchors(b: Bench) {
+    let name = "ours".parse().unwrap();
+    b.store.replace_anchor_set(&name, &[vec![1], vec![2]], at(1)).await.unwrap();
+    kill_victim(&b, "kill::importer", "storage.before_commit.anchors").await;
+    let mut left = b.store.anchor_sets().await.unwrap().remove(0).1;
+    left.sort();
+    assert_eq!(left, [[1], [2]]);
+    assert_eq!(b.store.trust_revision().await.unwrap(), 2, "the set's own beginning, and the victim's metadata");
+    b.sql("DELETE FROM metadata_blob", "DELETE FROM metadata_blob").await;
+    kill_victim(&b, "kill::importer", "storage.after_commit.anchors").await;
+    let mut left = b.store.anchor_sets().await.unwrap().remove(0).1;
+    left.sort();
+    assert_eq!(left, [[3], [4]]);
+    assert_eq!(b.store.trust_revision().await.unwrap(), 4);
 }

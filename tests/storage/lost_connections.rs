@@ -14,7 +14,7 @@ use std::{
 
 use passkey_hsm::{
     domain::{Ceremony, KeyId, NewCredential, TenantId},
-    storage::{Error, RegistrationCommit, Store},
+    storage::{Error, MetadataUpdate, RegistrationCommit, Store},
 };
 use sqlx::AssertSqlSafe;
 use tokio::{
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    bench::{Bench, credential, event},
+    bench::{Bench, blob, credential, event, evidence},
     postgres::Server,
 };
 
@@ -216,6 +216,7 @@ async fn round_trips_are_as_few_as_promised() {
     let p = Proxied::new().await;
     for warm in [false, true] {
         let (tenant, key, c, n) = p.registration().await;
+        let n = NewCredential { evidence: Some(evidence()), ..n };
         let (next, ann) = (crate::bench::ceremony(tenant, "ann"), crate::bench::user(tenant, "ann"));
         let mut taken = Vec::new();
         for step in 0..4 {
@@ -228,7 +229,35 @@ async fn round_trips_are_as_few_as_promised() {
             }
             taken.push(p.wire.requests.load(Ordering::SeqCst) - before);
         }
+        assert_eq!(p.store.credential_evidence(tenant, &n.id).await.unwrap(), n.evidence);
         assert!(!warm || taken == [1, 1, 5, 4], "{taken:?}");
+    }
+}
+
+/// A thousand entries are not a thousand round trips: the others wait for an import.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_takes_as_many_round_trips_whatever_it_holds() {
+    let p = Proxied::new().await;
+    p.store.replace_metadata(&blob(1, 3)).await.unwrap();
+    let before = p.wire.requests.load(Ordering::SeqCst);
+    p.store.replace_metadata(&blob(2, 10)).await.unwrap();
+    assert_eq!(p.wire.requests.load(Ordering::SeqCst) - before, 6, "BEGIN, four statements, COMMIT");
+}
+
+/// The serial number alone decides, at whatever level of isolation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_on_a_strict_server_is_tried_again() {
+    let b = Bench::postgres().await;
+    let (base, directory) = b.url.split_once('?').unwrap();
+    let strict = Store::open(&format!("{base}?{directory}&options[default_transaction_isolation]=serializable"), 4).await.unwrap();
+    for round in 0..5 {
+        let calls = (1..=3_u64).map(|n| {
+            let (strict, blob) = (strict.clone(), blob(round * 3 + n, 20));
+            tokio::spawn(async move { strict.replace_metadata(&blob).await.unwrap() })
+        });
+        let results = futures::future::join_all(calls.collect::<Vec<_>>()).await;
+        assert!(results.iter().any(|result| *result.as_ref().unwrap() == MetadataUpdate::Stored), "{results:?}");
+        assert_eq!(strict.metadata().await.unwrap().unwrap().0.no, round * 3 + 3);
     }
 }
 

@@ -22,15 +22,20 @@ macro_rules! on_both_engines {
     };
 }
 
+mod anchors;
 mod api_keys;
+mod attestation;
 mod bench;
 mod ceremonies;
+mod constraints;
 mod corrupt;
 mod group_commit;
 #[cfg(feature = "failpoints")]
 mod kill;
 mod lost_connections;
+mod metadata;
 mod migrations;
+mod models;
 mod races;
 mod registration;
 mod signing_keys;

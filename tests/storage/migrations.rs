@@ -33,6 +33,87 @@ mod postgres {
     }
 }
 
+/// A database of the version before, with what that version wrote.
+mod from_0001 {
+    use std::path::Path;
+
+    use passkey_hsm::domain::{AttestationFormat as F, AttestationRecord, AttestationTrust as W, AttestationType as T};
+    use sqlx::{Connection, migrate::Migrator};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite() {
+        let b = Bench::empty_sqlite().await;
+        let mut conn = sqlx::SqliteConnection::connect(&b.url).await.unwrap();
+        initial("sqlite").await.run(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+        keeps_what_is_there(b).await;
+    }
+
+    #[tokio::test]
+    async fn postgres() {
+        let b = Bench::empty_postgres().await;
+        initial("postgres").await.run(&mut crate::postgres::Server::connect(&b.url).await).await.unwrap();
+        keeps_what_is_there(b).await;
+    }
+
+    /// The first migration alone.
+    async fn initial(engine: &str) -> Migrator {
+        let (root, only) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
+        let name = "0001_initial.sql";
+        std::fs::copy(root.join("migrations").join(engine).join(name), only.path().join(name)).unwrap();
+        Migrator::new(only.path()).await.unwrap()
+    }
+
+    /// The same literals on both engines, but for bytes.
+    async fn insert(b: &Bench, sql: &str) {
+        let postgres = sql.replace("u'", "'").replace("x'", r"'\x");
+        b.sql(&postgres, &sql.replace("u'", "x'").replace("TRUE", "1").replace("FALSE", "0")).await;
+    }
+
+    async fn keeps_what_is_there(b: Bench) {
+        let tenant = tenant();
+        let (id, config) = (tenant.id.as_uuid().simple(), serde_json::to_string(&tenant.config).unwrap());
+        insert(&b, &format!("INSERT INTO tenants VALUES (u'{id}', 'Ours', 'active', '{config}', '{{}}', 1)")).await;
+        insert(&b, &format!("INSERT INTO users VALUES (u'{id}', 'ann', 'a', 'b', NULL, 1, 1)")).await;
+        let before = [
+            ("none", "none", (F::None, T::None, W::None)),
+            ("packed", "self", (F::Packed, T::SelfAttestation, W::SelfAttestation)),
+            ("packed", "untrusted", (F::Packed, T::Basic, W::Untrusted)),
+            ("fido-u2f", "trusted", (F::FidoU2f, T::Basic, W::Trusted)),
+            // No version ever wrote such a one; it must not be in the way.
+            (r#""sealed"#, "untrusted", (F::None, T::Basic, W::Untrusted)),
+        ];
+        for (n, (format, trust, _)) in before.iter().enumerate() {
+            insert(&b, &format!(
+                "INSERT INTO credentials VALUES (u'{id}', x'0{n}', 'ann', NULL, x'a5', '{format}', '{trust}', u'{aaguid}', 7, '[]', TRUE, FALSE, TRUE, FALSE, 3, 4)",
+                aaguid = "fbfc3007154e4ecc8c0b6e020557d7bd"
+            ))
+            .await;
+        }
+        assert_eq!(b.store.migrate().await.unwrap(), [2]);
+
+        let ann = "ann".parse().unwrap();
+        let after = b.store.user_credentials(tenant.id, &ann, false).await.unwrap();
+        assert_eq!(after.len(), before.len());
+        for (stored, (format, _, expected)) in after.iter().zip(before) {
+            let (record_format, attestation_type, trust) = expected;
+            assert_eq!(stored.data.attestation_type, format);
+            let record = AttestationRecord { format: record_format, attestation_type, trust, ..AttestationRecord::none() };
+            assert_eq!(stored.data.attestation, record);
+            assert_eq!((stored.data.sign_count, stored.last_used_at.unwrap().as_millis()), (7, 4));
+        }
+        assert_eq!(b.count("credentials WHERE attestation_record = '{}'").await, 0, "each was written");
+        let model = after[0].data.aaguid;
+        assert_eq!(b.store.credentials_by_aaguid(model, None, 9).await.unwrap().len(), before.len());
+        assert_eq!(b.store.u2f_credentials(None, 9).await.unwrap().len(), 1);
+        assert!(b.store.registration_evidence(tenant.id, None, 9).await.unwrap().is_empty());
+        assert_eq!(b.store.trust_revision().await.unwrap(), 0);
+        assert!(b.store.metadata().await.unwrap().is_none());
+    }
+}
+
 mod refused {
     use super::*;
 

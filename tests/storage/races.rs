@@ -22,7 +22,7 @@ on_both_engines! {
 }
 
 /// Starts so many tasks at the same instant and returns what they found.
-async fn together<T: Send + 'static, F: Future<Output = T> + Send + 'static>(tasks: impl IntoIterator<Item = F>) -> Vec<T> {
+pub async fn together<T: Send + 'static, F: Future<Output = T> + Send + 'static>(tasks: impl IntoIterator<Item = F>) -> Vec<T> {
     let tasks: Vec<_> = tasks.into_iter().collect();
     let barrier = Arc::new(Barrier::new(tasks.len()));
     let spawned = tasks.into_iter().map(|task| {

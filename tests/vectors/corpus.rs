@@ -10,8 +10,13 @@ use base64::{
     engine::{GeneralPurpose, GeneralPurposeConfig},
 };
 use passkey_hsm::{
-    domain::{AttestationFormat, AttestationPolicy, Challenge, Origin, Timestamp, TrustDemand, UserVerification},
-    webauthn::{CoseAlgorithm, Registration, RegistrationCredential, RegistrationPolicy, TrustAnchor, TrustStore, verify_registration},
+    domain::{
+        AttestationFormat, AttestationPolicy, BackupFlags, Challenge, CredentialId, Origin, Timestamp, TrustDemand, UserVerification,
+    },
+    webauthn::{
+        AccountKnown, Authentication, AuthenticationCredential, AuthenticationPolicy, CoseAlgorithm, Registration, RegistrationCredential,
+        RegistrationPolicy, StoredCredential, TrustAnchor, TrustStore, verify_authentication, verify_registration,
+    },
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -52,10 +57,21 @@ pub(crate) struct Vector {
     #[serde(default)]
     cross_origin_allowed: bool,
     top_origin: Option<OneOrMore>,
+    stored: Option<Stored>,
     pub(crate) expected: String,
     pub(crate) reason: String,
     #[serde(default)]
     pub(crate) may_differ: bool,
+}
+
+/// The record of an authentication's credential. (Its `user_verified` says what UV was when it was made: no step looks at it.)
+#[derive(Debug, Deserialize)]
+struct Stored {
+    credential_id: String,
+    cose_public_key: String,
+    sign_count: u32,
+    backup_eligible: bool,
+    backup_state: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -89,7 +105,61 @@ impl Vector {
         self.credential.to_string().into_bytes()
     }
 
-    /// Parses and verifies it, its chain too if it is asked for.
+    /// Parses and verifies it, of either kind.
+    pub(crate) fn verdict(&self) -> Result<(), String> {
+        match self.kind.as_str() {
+            REGISTRATION => self.verify(self.check_chain).map(drop),
+            AUTHENTICATION => self.authenticate(&self.body()).map(drop),
+            other => panic!("{}: kind {other}?", self.name),
+        }
+    }
+
+    /// Parses and verifies an assertion. The vectors say nothing of accounts: it is known before, and is the one that is named, if one is.
+    pub(crate) fn authenticate(&self, body: &[u8]) -> Result<Authentication, String> {
+        let credential = AuthenticationCredential::parse(body).map_err(|error| error.to_string())?;
+        let stored = self.stored.as_ref().unwrap();
+        let allowed = [CredentialId::try_from(LAX.decode(&stored.credential_id).unwrap().as_slice()).unwrap()];
+        let user_handle = credential.user_handle().unwrap_or(b"user");
+        let top_origins = self.top_origins();
+        let policy = AuthenticationPolicy {
+            rp_id: &self.rp_id,
+            origins: &self.origin.origins(),
+            challenge: &self.challenge(),
+            user_verification: self.user_verification(),
+            allow_cross_origin: self.allow_cross_origin(),
+            top_origins: &top_origins,
+            allowed: &allowed,
+            account: AccountKnown::Before(user_handle),
+            stored: StoredCredential {
+                id: &allowed[0],
+                user_handle,
+                public_key: &LAX.decode(&stored.cose_public_key).unwrap(),
+                sign_count: stored.sign_count,
+                backup: BackupFlags { eligible: stored.backup_eligible, state: stored.backup_state },
+            },
+            // Where a vector is about the counter, this is what it expects.
+            refuse_clones: true,
+        };
+        verify_authentication(&credential, &policy).map_err(|error| error.to_string())
+    }
+
+    fn challenge(&self) -> Challenge {
+        Challenge::from_bytes(&LAX.decode(&self.challenge_b64url).unwrap())
+    }
+
+    fn user_verification(&self) -> UserVerification {
+        if self.user_verification_required { UserVerification::Required } else { UserVerification::Preferred }
+    }
+
+    fn allow_cross_origin(&self) -> bool {
+        self.cross_origin_allowed || self.top_origin.is_some()
+    }
+
+    fn top_origins(&self) -> Vec<Origin> {
+        self.top_origin.as_ref().map(OneOrMore::origins).unwrap_or_default()
+    }
+
+    /// Parses and verifies a registration, its chain too if it is asked for.
     pub(crate) fn verify(&self, check_chain: bool) -> Result<Registration, String> {
         self.verify_body(&self.body(), check_chain)
     }
@@ -99,15 +169,15 @@ impl Vector {
         let credential = RegistrationCredential::parse(body).map_err(|error| error.to_string())?;
         let pem = self.trust_anchor_pem.iter().filter(|_| check_chain);
         let anchors: Vec<_> = pem.flat_map(|pem| TrustAnchor::from_pem(pem.as_bytes()).unwrap()).collect();
-        let top_origins = self.top_origin.as_ref().map(OneOrMore::origins).unwrap_or_default();
+        let top_origins = self.top_origins();
         let (attestation, trust_store) = trust(&anchors);
         let policy = RegistrationPolicy {
             rp_id: &self.rp_id,
             origins: &self.origin.origins(),
-            challenge: &Challenge::from_bytes(&LAX.decode(&self.challenge_b64url).unwrap()),
-            user_verification: if self.user_verification_required { UserVerification::Required } else { UserVerification::Preferred },
+            challenge: &self.challenge(),
+            user_verification: self.user_verification(),
             algorithms: &CoseAlgorithm::ALL,
-            allow_cross_origin: self.cross_origin_allowed || self.top_origin.is_some(),
+            allow_cross_origin: self.allow_cross_origin(),
             top_origins: &top_origins,
             allow_u2f_aaguid: true,
             attestation: &attestation,
@@ -135,21 +205,35 @@ pub(crate) fn trust(anchors: &[TrustAnchor]) -> (AttestationPolicy, TrustStore) 
     (policy, TrustStore::new([("vector".to_owned(), anchors.to_vec())], None))
 }
 
-fn read(text: &str) -> Vec<Vector> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).filter(|vector: &Vector| vector.kind == "registration").collect()
+/// The kinds of vectors.
+pub(crate) const REGISTRATION: &str = "registration";
+pub(crate) const AUTHENTICATION: &str = "authentication";
+
+fn read(text: &str, kind: &str) -> Vec<Vector> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).filter(|vector: &Vector| vector.kind == kind).collect()
 }
 
 /// The registrations of `ours.jsonl`.
 pub(crate) fn ours() -> Vec<Vector> {
-    read(include_str!("ours.jsonl"))
+    ours_of(REGISTRATION)
 }
 
-/// The registrations of other projects' tests. They are not ours to ship: `None`, said aloud, where they are not at hand.
+/// The vectors of a kind in `ours.jsonl`.
+pub(crate) fn ours_of(kind: &str) -> Vec<Vector> {
+    read(include_str!("ours.jsonl"), kind)
+}
+
+/// The registrations of other projects' tests.
 pub(crate) fn third_party() -> Option<Vec<Vector>> {
+    third_party_of(REGISTRATION)
+}
+
+/// The vectors of a kind in other projects' tests. They are not ours to ship: `None`, said aloud, where they are not at hand.
+pub(crate) fn third_party_of(kind: &str) -> Option<Vec<Vector>> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors/third-party.jsonl"));
     let path = std::env::var_os(THIRD_PARTY).map_or_else(beside, PathBuf::from);
     match std::fs::read_to_string(&path) {
-        Ok(text) => Some(read(&text)),
+        Ok(text) => Some(read(&text, kind)),
         Err(error) => {
             // Straight to stderr: what a passing test prints is captured, and this is to be seen.
             let _ = writeln!(stderr(), "SKIPPED other projects' vectors: {}: {error}. Name their file in {THIRD_PARTY}.", path.display());

@@ -1,13 +1,13 @@
 //! Hostile bytes: whatever is sent, nothing panics, and nothing that was signed can be changed.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use passkey_hsm::webauthn::RegistrationCredential;
+use passkey_hsm::webauthn::{AuthenticationCredential, RegistrationCredential};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
 
 use crate::{
     authenticators::Made,
-    corpus::{self, Vector},
+    corpus::{self, AUTHENTICATION, Vector},
 };
 
 fn decoded(credential: &Value, name: &str) -> Option<Vec<u8>> {
@@ -97,12 +97,53 @@ fn mutated_bodies_never_panic() {
     });
 }
 
+fn all_authentications() -> Vec<Vector> {
+    corpus::ours_of(AUTHENTICATION).into_iter().chain(corpus::third_party_of(AUTHENTICATION).unwrap_or_default()).collect()
+}
+
+const ASSERTION: [&str; 4] = ["authenticatorData", "clientDataJSON", "signature", "userHandle"];
+
+#[test]
+fn mutated_assertions_never_panic() {
+    let vectors = all_authentications();
+    let strategy = (any::<Index>(), prop::sample::select(ASSERTION.to_vec()), vec(Mutation::any(), 1..5));
+    proptest!(ProptestConfig::with_cases(4000), |((index, member, mutations) in strategy)| {
+        let vector = index.get(&vectors);
+        if let Some(mut bytes) = decoded(&vector.credential, member) {
+            apply(&mutations, &mut bytes);
+            let _ = vector.authenticate(&with(&vector.credential, member, &bytes));
+        }
+    });
+}
+
+#[test]
+fn mutated_assertion_bodies_never_panic() {
+    let vectors = all_authentications();
+    proptest!(ProptestConfig::with_cases(2000), |(index: Index, mutations in vec(Mutation::any(), 1..5))| {
+        let vector = index.get(&vectors);
+        let mut body = vector.body();
+        apply(&mutations, &mut body);
+        let _ = vector.authenticate(&body);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn arbitrary_bytes_never_panic(body in vec(any::<u8>(), 0..400)) {
         let _ = RegistrationCredential::parse(&body);
+        let _ = AuthenticationCredential::parse(&body);
+    }
+
+    #[test]
+    fn arbitrary_assertion_members_never_panic(bytes in vec(any::<u8>(), 0..400), flags: u8, tail in vec(any::<u8>(), 0..100)) {
+        let vectors = corpus::ours_of(AUTHENTICATION);
+        for member in ASSERTION {
+            let _ = AuthenticationCredential::parse(&with(&vectors[0].credential, member, &bytes));
+        }
+        let data = [&[0; 32][..], &[flags, 0, 0, 0, 0], &tail].concat();
+        let _ = vectors[0].authenticate(&with(&vectors[0].credential, "authenticatorData", &data));
     }
 
     #[test]
@@ -111,6 +152,28 @@ proptest! {
         let _ = RegistrationCredential::parse(&with(&bodies[0].credential, "attestationObject", &object));
         let _ = RegistrationCredential::parse(&with(&bodies[0].credential, "clientDataJSON", client_data.as_bytes()));
     }
+}
+
+/// Each byte of a genuine assertion of each algorithm counts: what is signed, and the signature.
+#[test]
+fn every_byte_of_an_assertion_counts() {
+    let vectors = corpus::ours_of(AUTHENTICATION);
+    let genuine = vectors.iter().filter(|vector| vector.name.starts_with("derived-auth-alg-") && vector.expected == "accept");
+    let mut checked = 0;
+    for vector in genuine {
+        assert!(vector.verdict().is_ok(), "{}", vector.name);
+        for member in ["authenticatorData", "clientDataJSON", "signature"] {
+            let bytes = decoded(&vector.credential, member).unwrap();
+            for at in 0..bytes.len() {
+                let mut changed = bytes.clone();
+                changed[at] ^= 0x01;
+                let verdict = vector.authenticate(&with(&vector.credential, member, &changed));
+                assert!(verdict.is_err(), "byte {at} of {member} of {}", vector.name);
+            }
+        }
+        checked += 1;
+    }
+    assert!(checked >= 9, "{checked}");
 }
 
 /// Each byte of the attestation object, changed in three ways, makes it refused.

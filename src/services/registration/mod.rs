@@ -122,6 +122,7 @@ impl Registration {
             user_verified: registration.user_verified,
             is_mfa: false,
             created_at: self.context.clock.now(),
+            evidence: None,
         };
         self.store_and_vouch(tenant, &ceremony, new, permit, meta).await
     }

@@ -2,6 +2,7 @@
 
 use openssl::{
     error::ErrorStack,
+    hash::MessageDigest,
     stack::Stack,
     x509::{
         X509, X509Ref, X509StoreContext, X509VerifyResult,
@@ -39,6 +40,17 @@ impl TrustAnchor {
             Ok(certificates) if !certificates.is_empty() => Ok(certificates.into_iter().map(Self).collect()),
             _ => Err(TrustAnchorError),
         }
+    }
+
+    /// SHA-256 of its DER, in lower case hexadecimal: what a root is known by where it is looked up.
+    pub fn sha256(&self) -> String {
+        let digest = self.0.digest(MessageDigest::sha256());
+        digest.map(|digest| digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))).unwrap_or_default()
+    }
+
+    /// What it is.
+    pub(super) const fn certificate(&self) -> &X509 {
+        &self.0
     }
 }
 

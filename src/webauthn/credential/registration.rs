@@ -1,17 +1,14 @@
-//! The JSON form of a credential, as a browser's `toJSON()` writes it (WebAuthn L3 section 5.1.9).
+//! `RegistrationResponseJSON` (WebAuthn L3 section 5.1).
 
-use super::{
-    attestation::AttestationObject,
-    client_data::ClientData,
-    json::{Fault, Json, Object},
+use super::{parse_body, parse_client_data, read_id};
+use crate::{
+    domain::{Challenge, CredentialId},
+    webauthn::{
+        attestation::AttestationObject,
+        client_data::ClientData,
+        json::{Fault, Json, Object},
+    },
 };
-use crate::domain::{Challenge, CredentialId};
-
-/// The most bytes of a body: base64url of the two largest members, with room for what is ignored.
-const MAX_BODY: usize = 256 * 1024;
-
-/// The most bytes of client data. Browsers write some 200.
-const MAX_CLIENT_DATA: usize = 8 * 1024;
 
 /// The most bytes of an attestation object. A TPM's chain makes some 6,000.
 const MAX_ATTESTATION_OBJECT: usize = 64 * 1024;
@@ -45,9 +42,9 @@ impl ParseError {
 #[derive(Debug, Clone)]
 pub struct RegistrationCredential {
     id: CredentialId,
-    pub(super) client_data: ClientData,
-    pub(super) client_data_json: Vec<u8>,
-    pub(super) attestation_object: Vec<u8>,
+    pub(in crate::webauthn) client_data: ClientData,
+    pub(in crate::webauthn) client_data_json: Vec<u8>,
+    pub(in crate::webauthn) attestation_object: Vec<u8>,
     transports: Vec<String>,
 }
 
@@ -55,17 +52,13 @@ impl RegistrationCredential {
     /// Reads a body. Members that the standard does not know, and the response's convenience copies (`authenticatorData`, `publicKey`,
     /// `publicKeyAlgorithm`, which nothing signs), are ignored.
     pub fn parse(body: &[u8]) -> Result<Self, ParseError> {
-        if body.len() > MAX_BODY {
-            return Err(ParseError::credential(&Fault::TooLong("the body")));
-        }
-        let credential = Object::parse(body).map_err(|fault| ParseError::credential(&fault))?;
-        let id = credential_id(&credential).map_err(|fault| ParseError::credential(&fault))?;
+        let credential = parse_body(body).map_err(|fault| ParseError::credential(&fault))?;
+        let id = read_id(&credential).map_err(|fault| ParseError::credential(&fault))?;
         let response = credential.object("response").map_err(|fault| ParseError::credential(&fault))?;
         let transports = transports(&credential, response).map_err(|fault| ParseError::credential(&fault))?;
 
         let respond = |fault: Fault| ParseError::response(&fault);
-        let client_data_json = response.bytes("clientDataJSON", MAX_CLIENT_DATA).map_err(respond)?;
-        let client_data = ClientData::parse(&client_data_json).map_err(|fault| ParseError::Response(format!("clientDataJSON: {fault}")))?;
+        let (client_data, client_data_json) = parse_client_data(response).map_err(respond)?;
         let attestation_object = response.bytes("attestationObject", MAX_ATTESTATION_OBJECT).map_err(respond)?;
         // Read here only to refuse it here, before a ceremony is looked up; keeping what borrows from it is not worth the microsecond.
         AttestationObject::parse(&attestation_object).map_err(|error| ParseError::Response(format!("attestationObject: {error}")))?;
@@ -77,7 +70,7 @@ impl RegistrationCredential {
         self.client_data.challenge.clone()
     }
 
-    /// `id`, which is `rawId`. What is stored is the id in the authenticator's data ([`super::Registration::credential_id`]).
+    /// `id`, which is `rawId`. What is stored is the id in the authenticator's data ([`crate::webauthn::Registration::credential_id`]).
     pub fn id(&self) -> &CredentialId {
         &self.id
     }
@@ -86,24 +79,6 @@ impl RegistrationCredential {
     pub fn transports(&self) -> &[String] {
         &self.transports
     }
-}
-
-/// `id` and `rawId`, which are one, and `type`; and what must have its type where it is there.
-fn credential_id(credential: &Object<'_>) -> Result<CredentialId, Fault> {
-    let id = credential.bytes("id", CredentialId::MAX_LEN)?;
-    if credential.bytes("rawId", CredentialId::MAX_LEN)? != id {
-        return Err(Fault::Mistyped("id", "the same as rawId"));
-    }
-    if credential.string("type")? != "public-key" {
-        return Err(Fault::Mistyped("type", "public-key"));
-    }
-    if !matches!(credential.get("clientExtensionResults"), None | Some(Json::Object(_))) {
-        return Err(Fault::Mistyped("clientExtensionResults", "an object"));
-    }
-    if !matches!(credential.get("authenticatorAttachment"), None | Some(Json::String(_))) {
-        return Err(Fault::Mistyped("authenticatorAttachment", "a string"));
-    }
-    CredentialId::try_from(id.as_slice()).map_err(|_| Fault::TooLong("id"))
 }
 
 fn transports(credential: &Object<'_>, response: &Object<'_>) -> Result<Vec<String>, Fault> {
@@ -126,7 +101,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::webauthn::testing::Maker;
+    use crate::webauthn::{credential::MAX_BODY, testing::Maker};
 
     fn genuine() -> Value {
         Maker::default().credential()
