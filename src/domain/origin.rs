@@ -114,9 +114,16 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_origin() {
-        for bad in
-            ["", "example.org", "https://", "https://example.org/app", "https://example.org?x", "https://a@example.org", "mailto:a@b", "Android://b"]
-        {
+        for bad in [
+            "",
+            "example.org",
+            "https://",
+            "https://example.org/app",
+            "https://example.org?x",
+            "https://a@example.org",
+            "mailto:a@b",
+            "Android://b",
+        ] {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Each function takes any bytes at all. It panics where a property does not hold; to panic for no input is the first property.
 
+mod assertions;
 mod certificates;
 mod seeds;
 mod verification;
@@ -9,8 +10,13 @@ mod verification;
 use std::fmt::{Debug, Display};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
+pub use super::{
+    attestation::tpm_structures,
+    metadata::{metadata_blob, metadata_payload, revocation_list},
+};
+pub use assertions::{authentication, authentication_body, mutated_assertion};
 pub use certificates::certificate;
 pub use seeds::seeds;
 pub use verification::{attestation_statement, mutated_vector, registration, registration_body, tpm_statement};
@@ -26,6 +32,9 @@ use super::{
 
 /// The most bytes of an error's text: what a client sends must not come back at length.
 const MAX_ERROR: usize = 4096;
+
+/// The vectors that may be passed on.
+const VECTORS: &str = include_str!("../../../tests/vectors/ours.jsonl");
 
 /// What accepted CBOR is encodes to as many bytes, being in its shortest form, and to the same once more.
 pub fn cbor(input: &[u8]) {
@@ -66,9 +75,8 @@ pub fn authenticator_data(input: &[u8]) {
     let Ok(data) = outcome(|| AuthenticatorData::parse(input)) else { return };
     let flags = input.get(32).copied().unwrap_or_default();
     assert_eq!(data.attested.is_some(), flags & 0x40 != 0);
-    let attested = data.attested.map_or(0, |credential| {
-        18 + credential.credential_id.len() + Value::Map(credential.public_key).to_vec().len()
-    });
+    let attested =
+        data.attested.map_or(0, |credential| 18 + credential.credential_id.len() + Value::Map(credential.public_key).to_vec().len());
     let Some(extensions) = input.get(37 + attested..) else { panic!("more was read than there is") };
     assert_eq!(!extensions.is_empty(), flags & 0x80 != 0);
     assert!(extensions.is_empty() || Value::parse(extensions).is_ok_and(|outputs| outputs.as_map().is_some()));
@@ -94,7 +102,7 @@ pub fn attestation_object(input: &[u8]) {
 pub fn client_data(input: &[u8]) {
     // The general reader takes an object's last member of a name; whatever the strict one takes, it takes too.
     if outcome(|| Object::parse(input).map(|_| ())).is_ok() {
-        assert!(serde_json::from_slice::<serde_json::Value>(input).is_ok_and(|json| json.is_object()));
+        assert!(serde_json::from_slice::<Json>(input).is_ok_and(|json| json.is_object()));
     }
     let Ok(data) = outcome(|| ClientData::parse(input)) else { return };
     let written = json!({
@@ -106,6 +114,36 @@ pub fn client_data(input: &[u8]) {
     });
     let again = ClientData::parse(written.to_string().as_bytes());
     assert_eq!(format!("{again:?}"), format!("{:?}", Ok::<_, ()>(data)));
+}
+
+/// A key of which nobody has the private half, but 1: the generator of P-256, as COSE_Key.
+fn generator_key() -> Vec<u8> {
+    const X: &[u8] = b"\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2\
+        \x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96";
+    const Y: &[u8] = b"\x4f\xe3\x42\xe2\xfe\x1a\x7f\x9b\x8e\xe7\xeb\x4a\x7c\x0f\x9e\x16\
+        \x2b\xce\x33\x57\x6b\x31\x5e\xce\xcb\xb6\x40\x68\x37\xbf\x51\xf5";
+    let members = [(1, Value::from(2)), (3, Value::from(-7)), (-1, Value::from(1)), (-2, Value::Bytes(X)), (-3, Value::Bytes(Y))];
+    Value::Map(Map::from_entries(members.into_iter().map(|(label, value)| (Value::from(label), value)).collect())).to_vec()
+}
+
+/// Changes bytes: each three of `changes` say where, in two, and which bits.
+fn change(bytes: &mut [u8], changes: &[u8]) {
+    for &[high, low, bits] in changes.as_chunks::<3>().0 {
+        let at = usize::from(u16::from_be_bytes([high, low])) % bytes.len().max(1);
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= bits;
+        }
+    }
+}
+
+/// A member of a vector.
+fn text(vector: &Json, pointer: &str) -> Option<String> {
+    vector.pointer(pointer).and_then(Json::as_str).map(str::to_owned)
+}
+
+/// The same, in base64url.
+fn unpadded(vector: &Json, pointer: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text(vector, pointer)?.trim_end_matches('=')).ok()
 }
 
 /// What `parse` says, twice the same, with an error of bounded length.

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openssl::sha::sha256;
 use serde_json::{Value as Json, json};
 
-use super::outcome;
+use super::{VECTORS, generator_key, outcome, text, unpadded};
 use crate::{
     domain::{Aaguid, AttestationFormat, AttestationPolicy, Challenge, CredentialId, Origin, Timestamp, UserVerification},
     webauthn::{
@@ -20,9 +20,6 @@ use crate::{
 
 /// The instant at which certificates are judged: 2026-01-02T00:00:00Z.
 const NOW: i64 = 1_767_312_000;
-
-/// The vectors that may be passed on.
-pub(super) const VECTORS: &str = include_str!("../../../tests/vectors/ours.jsonl");
 
 /// In the order of their numbers in [`attestation_statement`]'s input.
 pub(super) const FORMATS: [AttestationFormat; 8] = {
@@ -75,15 +72,8 @@ pub fn tpm_statement(input: &[u8]) {
 
 fn verify_statement(format: AttestationFormat, statement: &[u8]) {
     let Ok(statement) = Value::parse(statement) else { return };
-    // The generator of P-256: a point like any other.
-    let key = [
-        (1, Value::from(2)),
-        (3, Value::from(-7)),
-        (-1, Value::from(1)),
-        (-2, Value::Bytes(b"\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2\x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96")),
-        (-3, Value::Bytes(b"\x4f\xe3\x42\xe2\xfe\x1a\x7f\x9b\x8e\xe7\xeb\x4a\x7c\x0f\x9e\x16\x2b\xce\x33\x57\x6b\x31\x5e\xce\xcb\xb6\x40\x68\x37\xbf\x51\xf5")),
-    ];
-    let key = Map::from_entries(key.into_iter().map(|(label, value)| (Value::from(label), value)).collect());
+    let key = generator_key();
+    let Ok(Value::Map(key)) = Value::parse(&key) else { panic!("a key is CBOR") };
     let Ok(key) = CoseKey::parse(&key) else { panic!("the generator is a key") };
     let policy = policy();
     let subject = Subject {
@@ -109,19 +99,13 @@ pub fn mutated_vector(input: &[u8]) {
     let Some(vector) = GENUINE.get(usize::from(which) % GENUINE.len()) else { panic!("no vector is accepted") };
     let (mut client_data, mut data) = (vector.client_data.clone(), vector.authenticator_data.clone());
     // U2F signs parts of the authenticator data only, among them neither flags nor counter.
-    let changed = if part & 1 == 0 || vector.format == "fido-u2f" { &mut client_data } else { &mut data };
-    for &[high, low, bits] in changes.as_chunks::<3>().0 {
-        let at = usize::from(u16::from_be_bytes([high, low])) % changed.len();
-        if let Some(byte) = changed.get_mut(at) {
-            *byte ^= bits;
-        }
-    }
+    super::change(if part & 1 == 0 || vector.format == "fido-u2f" { &mut client_data } else { &mut data }, changes);
     let is_genuine = client_data == vector.client_data && data == vector.authenticator_data;
     assert_eq!(vector.verify(&client_data, &data).is_some(), is_genuine, "{}", vector.name);
 }
 
 /// A vector that is accepted, and signed.
-struct Genuine {
+pub(super) struct Genuine {
     name: String,
     rp_id: String,
     origin: String,
@@ -132,28 +116,21 @@ struct Genuine {
     statement: Vec<u8>,
 }
 
-static GENUINE: LazyLock<Vec<Genuine>> = LazyLock::new(|| {
+pub(super) static GENUINE: LazyLock<Vec<Genuine>> = LazyLock::new(|| {
     let vectors = VECTORS.lines().filter_map(|line| serde_json::from_str(line).ok());
     vectors.filter_map(|vector| Genuine::read(&vector)).filter(Genuine::is_accepted).collect()
 });
 
-/// How many there are.
-pub(super) fn genuine_count() -> u8 {
-    u8::try_from(GENUINE.len()).unwrap_or(u8::MAX)
-}
-
 impl Genuine {
     fn read(vector: &Json) -> Option<Self> {
-        let text = |pointer| vector.pointer(pointer).and_then(Json::as_str);
-        let bytes = |pointer| text(pointer).and_then(|text| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok());
-        let object = bytes("/credential/response/attestationObject")?;
+        let object = unpadded(vector, "/credential/response/attestationObject")?;
         let object = AttestationObject::parse(&object).ok().filter(|object| object.format != "none")?;
         Some(Self {
-            name: text("/name")?.to_owned(),
-            rp_id: text("/rp_id")?.to_owned(),
-            origin: text("/origin")?.to_owned(),
+            name: text(vector, "/name")?,
+            rp_id: text(vector, "/rp_id")?,
+            origin: text(vector, "/origin")?,
             format: object.format.to_owned(),
-            client_data: bytes("/credential/response/clientDataJSON")?,
+            client_data: unpadded(vector, "/credential/response/clientDataJSON")?,
             authenticator_data: object.authenticator_data_bytes.to_vec(),
             statement: object.statement.to_vec(),
         })
