@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the fuzz targets of fuzz/ for FUZZ_SECONDS each (default 20), FUZZ_JOBS at once (default: one a core). Needs stable Rust and a C++ compiler.
 #   fuzz.sh [TARGET..]            these targets, or all of them
-#   fuzz.sh --corpus [TARGET..]   keeps what was found since in fuzz/corpus/, cut to the fewest and smallest inputs of the same coverage
+#   fuzz.sh --corpus [TARGET..]   makes fuzz/corpus/ anew from seeds, itself and what was found since, cut to a few small inputs
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -50,24 +50,35 @@ else
 fi
 ONE
 
-# Coverage without how often: a corpus for git, not for a long run.
+# merge TARGET INTO FROM..: adds to a directory what it takes to cover what the others cover; how often is not looked at.
 merge() {
-    seeds=$built/seeds
+    target=$1
+    shift
+    "$FUZZ_PROGRAMS/$target" -set_cover_merge=1 -use_counters=0 "$@" >"$built/$target.log" 2>&1 || { cat "$built/$target.log"; exit 1; }
+}
+
+# A corpus for git, not for a long run: the seeds that differ, and of what was found the 32 smallest inputs that cover more.
+keep() {
+    seeds=$built/seeds merged=$built/merged found=$built/found
     rm -rf "$seeds"
     RUSTFLAGS='--cfg fuzzing' CARGO_TARGET_DIR=$built cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --example seeds "$seeds"
     for target in "$@"; do
-        rm -rf "$built/merged"
-        mkdir -p "$built/merged" "$built/corpus/$target" "fuzz/corpus/$target"
-        "$FUZZ_PROGRAMS/$target" -merge=1 -use_counters=0 -use_cmp=0 "$built/merged" "$seeds/$target" "fuzz/corpus/$target" "$built/corpus/$target" \
-            >"$built/$target.log" 2>&1 || { cat "$built/$target.log"; exit 1; }
+        rm -rf "$merged" "$found"
+        mkdir -p "$merged" "$built/corpus/$target" "fuzz/corpus/$target"
+        merge "$target" "$merged" "$seeds/$target"
+        cp -r "$merged" "$found"
+        merge "$target" "$found" "fuzz/corpus/$target" "$built/corpus/$target"
+        for input in "$merged"/*; do rm "$found/${input##*/}"; done
+        # shellcheck disable=SC2012 # libFuzzer names files by their hash
+        ls -Sr "$found" | head -n 32 | while read -r input; do cp "$found/$input" "$merged/"; done
         rm -rf "fuzz/corpus/${target:?}"
-        mv "$built/merged" "fuzz/corpus/$target"
+        mv "$merged" "fuzz/corpus/$target"
         echo "$target: $(find "fuzz/corpus/$target" -type f | wc -l) inputs"
     done
 }
 
 if [ "$mode" = corpus ]; then
-    merge "$@"
+    keep "$@"
 else
     jobs=${FUZZ_JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
     printf '%s\n' "$@" | xargs -n 1 -P "$jobs" sh "$built/one.sh"
