@@ -5,12 +5,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{
-    Failure, Output, Setup, download,
-    output::table,
-    setup::block_on,
+use super::{Failure, Output, Setup, download, output::table, setup::block_on};
+use crate::{
+    domain::AnchorSetName,
+    services::{AnchorCertificate, AnchorSet},
 };
-use crate::{domain::AnchorSetName, services::TrustAnchor};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -37,15 +36,13 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
         match command {
             Command::Import { name, file } => {
                 let pem = download::read_file(&file)?;
-                let anchors = metadata.import_anchors(&name, &pem).await.map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
-                output.show(&json!({ "set": name, "certificates": rows_json(&anchors) }), |_| {
-                    format!("{}\n\nImported as {name}; servers follow within seconds.", certificates(&name, &anchors))
-                })?;
+                let set = metadata.import_anchors(name, &pem).await;
+                let set = set.map_err(|e| Failure::usage(format!("{}: {}", file.display(), Failure::from_error(&e))))?;
+                output.show(&json(&set), |_| format!("{}\n\nServers take them within seconds.", render(std::slice::from_ref(&set))))?;
             }
             Command::List => {
                 let sets = metadata.anchor_sets().await?;
-                let json: Vec<Value> = sets.iter().map(|(name, anchors)| json!({ "set": name, "certificates": rows_json(anchors) })).collect();
-                output.show(&json, |_| table(HEADING, sets.iter().flat_map(|(name, anchors)| rows(name, anchors))))?;
+                output.show(&sets.iter().map(json).collect::<Vec<_>>(), |_| render(&sets))?;
             }
             Command::Remove { name } => {
                 if !metadata.remove_anchors(&name).await? {
@@ -59,16 +56,14 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
     })
 }
 
-const HEADING: [&str; 4] = ["set", "certificate", "sha-256", "until"];
-
-fn rows(name: &AnchorSetName, anchors: &[TrustAnchor]) -> Vec<[String; 4]> {
-    anchors.iter().map(|a| [name.to_string(), a.subject(), a.sha256(), a.not_after()]).collect()
+fn json(set: &AnchorSet) -> Value {
+    json!({ "set": set.name, "certificates": set.certificates })
 }
 
-fn certificates(name: &AnchorSetName, anchors: &[TrustAnchor]) -> String {
-    table(HEADING, rows(name, anchors))
-}
-
-fn rows_json(anchors: &[TrustAnchor]) -> Vec<Value> {
-    anchors.iter().map(|a| json!({ "subject": a.subject(), "sha256": a.sha256(), "not_after": a.not_after() })).collect()
+fn render(sets: &[AnchorSet]) -> String {
+    let rows = |set: &AnchorSet| {
+        let row = |c: &AnchorCertificate| [set.name.to_string(), c.subject.clone(), c.sha256.clone(), c.not_after.clone()];
+        set.certificates.iter().map(row).collect::<Vec<_>>()
+    };
+    table(["set", "certificate", "sha-256", "ends"], sets.iter().flat_map(rows))
 }

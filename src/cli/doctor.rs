@@ -12,7 +12,7 @@ use tokio::{process::Command, time::timeout};
 
 use super::{Failure, Output, Setup, setup::block_on};
 use crate::{
-    domain::{KeyState, SigningKey, Tenant},
+    domain::{Clock as _, KeyState, SigningKey, SystemClock, Tenant},
     hsm::{HEALTH_KEY, Inventory, signer::Step},
     services::Services,
     storage::Store,
@@ -87,11 +87,28 @@ fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
         findings.extend(database);
         findings.extend(hsm);
         if let Some(store) = store {
+            findings.push(check_metadata(&store).await);
             store.close().await;
             findings.extend(check_keys(setup, hsm_well).await);
         }
         Ok(findings)
     })
+}
+
+/// Having no metadata is a choice; having old metadata is not.
+async fn check_metadata(store: &Store) -> Finding {
+    match store.metadata().await {
+        Ok(None) => Finding::good("metadata", "none: models of authenticators are not judged by the FIDO metadata"),
+        Ok(Some((head, entries))) if !head.is_overdue(SystemClock.now()) => Finding::good(
+            "metadata",
+            format!("no. {} with {} models, the next is due on {}", head.no, entries.len(), head.next_update.date()),
+        ),
+        Ok(Some((head, _))) => {
+            let detail = format!("no. {} should have been followed by a newer one on {}", head.no, head.next_update.date());
+            Finding::bad("metadata", detail, "run `passkey-hsm mds update`, daily")
+        }
+        Err(error) => Finding::bad("metadata", Failure::from_error(&error).to_string(), "run `passkey-hsm mds update`"),
+    }
 }
 
 fn shown_file(setup: &Setup) -> String {

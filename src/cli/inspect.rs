@@ -1,7 +1,7 @@
 //! `passkey-hsm inspect`: verifies stored evidence again, without a server, a database or a network.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, Read as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -114,7 +114,7 @@ struct Stored {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let anchors = args.anchors.iter().map(|file| Ok(std::fs::read(file).map_err(|e| unreadable(file, &e))?)).collect::<Result<Vec<_>, Failure>>()?;
+    let anchors = args.anchors.iter().map(|file| fs::read(file).map_err(|e| unreadable(file, &e))).collect::<Result<Vec<_>, _>>()?;
     let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -133,7 +133,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             Ok(finding) => output::line(&finding)?,
             Err(fault) => {
                 all_read = false;
-                output::complain(&format!("line {number}: {fault}"));
+                output::warn(&format!("line {number}: {fault}"));
             }
         }
     }

@@ -1,9 +1,14 @@
 //! The command line: one file a command, and the only place where things are built.
 
+mod anchors;
 mod api_key;
+mod credential;
 mod dev;
 mod doctor;
+mod download;
 mod failure;
+mod inspect;
+mod mds;
 mod migrate;
 mod output;
 mod serve;
@@ -52,6 +57,17 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::Command),
+    /// FIDO metadata: fetch it, look at it, see whom it concerns
+    #[command(subcommand)]
+    Mds(mds::Command),
+    /// Certificates that attestations may lead to, beside FIDO's metadata
+    #[command(subcommand)]
+    Anchors(anchors::Command),
+    /// Look at credentials and the evidence of their registration
+    #[command(subcommand)]
+    Credential(credential::Command),
+    /// Verify stored evidence again, offline
+    Inspect(inspect::Args),
     /// Check configuration, database, HSM and keys; say what to do where something is wrong
     Doctor,
     /// The process that loads the PKCS#11 module; started by the others
@@ -102,6 +118,10 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Doctor => doctor::run(config, output),
         Command::Serve(args) => serve::run(&Setup::load(config)?, &args),
         Command::Dev(args) => dev::run(&Setup::load(config)?, &args, output),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Mds(command) => mds::run(&Setup::load(config)?, command, output),
+        Command::Anchors(command) => anchors::run(&Setup::load(config)?, command, output),
+        Command::Credential(command) => credential::run(&Setup::load(config)?, command, output),
         Command::Migrate => migrate::run(&Setup::load(config)?, output),
         Command::Tenant(command) => tenant::run(&Setup::load(config)?, command, output),
         Command::ApiKey(command) => api_key::run(&Setup::load(config)?, command, output),

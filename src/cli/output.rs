@@ -38,8 +38,13 @@ impl Output {
     /// Prints why the command failed to standard error; as JSON on standard output too where that was asked for.
     pub(super) fn failure(&self, failure: &Failure) {
         self.refusal(&failure.to_string());
-        let _ = writeln!(io::stderr(), "passkey-hsm: {failure}");
+        warn(&failure.to_string());
     }
+}
+
+/// Says something to standard error that is not what was asked for.
+pub(super) fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "passkey-hsm: {text}");
 }
 
 /// Prints one line, or several. A reader that went away (`| head`) is not an error worth a word.

@@ -13,13 +13,14 @@ use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
+    task::JoinHandle,
 };
 
 use super::{Failure, Setup, setup::block_on};
 use crate::{
-    hsm::{self, Signer},
+    hsm,
     http::{self, AppState, DevTenant, Limits, Server, TrustedProxies},
-    services::Services,
+    services::{Context, Services, TRUST_REFRESH},
     telemetry,
 };
 
@@ -76,12 +77,12 @@ pub(super) async fn serve(
         body_limit: config.body_limit_bytes,
         body_timeout: config.body_timeout,
         trusted_proxies: Arc::new(TrustedProxies::new(config.trusted_proxies.clone())),
-        metrics: shown(metrics, services.context.signer.clone()),
+        metrics: shown(metrics, services.context.clone()),
         dev: dev.map(Arc::new),
     };
 
     let (stop, stopped) = watch::channel(false);
-    let sweeper = tokio::spawn(sweep(services.clone()));
+    let housekeeping = [tokio::spawn(sweep(services.clone())), tokio::spawn(follow_trust(services.clone()))];
     let public = tokio::spawn(public.serve(http::public_router(state.clone()), stopped.clone()));
     let admin = tokio::spawn(admin.serve(http::admin_router(state), stopped));
     tracing::info!(public = %addresses.public, admin = %addresses.admin, "listening on {} and, for operators, {}", addresses.public, addresses.admin);
@@ -92,7 +93,7 @@ pub(super) async fn serve(
     tracing::info!("stopping: requests under way are finished first");
     let _ = stop.send(true);
     let _ = tokio::join!(public, admin);
-    sweeper.abort();
+    housekeeping.iter().for_each(JoinHandle::abort);
     services.context.signer.shutdown().await;
     services.context.store.close().await;
     tracing::info!("stopped");
@@ -100,12 +101,43 @@ pub(super) async fn serve(
 }
 
 /// The metrics at the moment at which they are asked for.
-fn shown(metrics: telemetry::Metrics, signer: Signer) -> http::Metrics {
+fn shown(metrics: telemetry::Metrics, context: Context) -> http::Metrics {
     http::Metrics(Arc::new(move || {
-        let in_flight = u32::try_from(signer.status().in_flight).unwrap_or(u32::MAX);
+        let in_flight = u32::try_from(context.signer.status().in_flight).unwrap_or(u32::MAX);
         ::metrics::gauge!(hsm::metrics::IN_FLIGHT).set(in_flight);
+        if let Some(head) = context.trust.current().metadata() {
+            // Exact for 68 years either way, and for four thousand million BLOBs.
+            let left = head.next_update.as_secs().saturating_sub(context.clock.now().as_secs());
+            let left = i32::try_from(left).unwrap_or(if left < 0 { i32::MIN } else { i32::MAX });
+            ::metrics::gauge!("mds_number").set(u32::try_from(head.no).unwrap_or(u32::MAX));
+            ::metrics::gauge!("mds_next_update_seconds").set(left);
+        }
         metrics.render()
     }))
+}
+
+/// Follows the database's anchors and metadata, for ever, and says once a day that new metadata is due.
+async fn follow_trust(services: Services) {
+    let context = &services.context;
+    let mut interval = tokio::time::interval(TRUST_REFRESH);
+    let mut warned: Option<String> = None;
+    loop {
+        interval.tick().await;
+        match context.trust.refresh(&context.store).await {
+            Ok(true) => tracing::info!("trust anchors and metadata were read anew"),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "trust anchors and metadata could not be read: {error}"),
+        }
+        let now = context.clock.now();
+        let overdue = context.trust.current().metadata().filter(|head| head.is_overdue(now));
+        if let Some(head) = overdue
+            && warned.as_ref() != Some(&now.date())
+        {
+            let due = head.next_update.date();
+            tracing::warn!(%due, "FIDO metadata no. {} should have been followed by a newer one on {due}: passkey-hsm mds update", head.no);
+            warned = Some(now.date());
+        }
+    }
 }
 
 async fn bind(address: SocketAddr, limits: Limits) -> Result<Server, Failure> {

@@ -53,9 +53,11 @@ impl Setup {
         self.build(1).await
     }
 
-    /// The use cases, with as many signer processes as configured: for servers.
+    /// The use cases, with as many signer processes as configured, and the trust store: for servers.
     pub(super) async fn server_services(&self) -> Result<Services, Failure> {
-        self.build(self.config.hsm.signers).await
+        let services = self.build(self.config.hsm.signers).await?;
+        services.context.trust.refresh(&services.context.store).await?;
+        Ok(services)
     }
 
     async fn build(&self, processes: usize) -> Result<Services, Failure> {

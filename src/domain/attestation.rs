@@ -115,7 +115,8 @@ pub enum EnterpriseDemand {
     Accept,
     /// Refused: a relying party that does not want to know single devices.
     Refuse,
-    /// Demanded: a fleet of devices that its owner knows one by one.
+    /// Demanded: a fleet of devices that its owner knows one by one. The statement must be trusted, whatever else is said of that: anyone
+    /// can write a number into a certificate of his own.
     Require,
 }
 

@@ -26,6 +26,12 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// The day in UTC: `2026-01-02`. An instant that no calendar has is later than all days.
+    pub fn date(self) -> String {
+        let instant = OffsetDateTime::from_unix_timestamp(self.as_secs()).ok();
+        instant.map_or_else(|| "9999-12-31".to_owned(), |instant| instant.date().to_string())
+    }
+
     /// How long after `earlier` this instant is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -87,6 +93,14 @@ mod tests {
         assert_eq!(Timestamp::from_millis(1_700_000_000_100).to_string(), "2023-11-14T22:13:20.100Z");
         assert_eq!(t.as_secs(), 1_700_000_000);
         assert_eq!(Timestamp::from_millis(-1).as_secs(), -1);
+    }
+
+    #[test]
+    fn days_are_those_of_utc() {
+        for (millis, day) in [(0, "1970-01-01"), (-1, "1969-12-31"), (1_767_225_599_999, "2025-12-31"), (1_767_225_600_000, "2026-01-01")] {
+            assert_eq!(Timestamp::from_millis(millis).date(), day);
+        }
+        assert_eq!(Timestamp::from_millis(i64::MAX).date(), "9999-12-31");
     }
 
     #[test]

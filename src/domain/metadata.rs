@@ -1,5 +1,7 @@
 //! Authenticator metadata: what the FIDO Metadata Service says of models (FIDO Metadata Service v3.0), cut to what is used.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Aaguid, AttestationType, Timestamp};
@@ -22,6 +24,13 @@ pub struct MetadataHead {
     pub next_update: Timestamp,
     /// When it was verified and stored.
     pub imported_at: Timestamp,
+}
+
+impl MetadataHead {
+    /// Whether its successor should have come by now: `nextUpdate` is a day, and has passed when the day has.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        now >= self.next_update + Duration::from_hours(24)
+    }
 }
 
 /// A model of authenticator.

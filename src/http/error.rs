@@ -102,7 +102,7 @@ impl Error {
     pub(super) fn credential_unreadable(error: &ParseError) -> Self {
         let details = match error {
             ParseError::Credential(_) => "Parse error for Registration",
-            ParseError::Response(_) => "Error parsing attestation response",
+            ParseError::ClientData(_) | ParseError::AttestationObject(_) => "Error parsing attestation response",
         };
         // The contract's details are exact; what is wrong goes to the log.
         let answer = Self::new(StatusCode::BAD_REQUEST, "unable to parse credential creation response", details);

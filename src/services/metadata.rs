@@ -1,10 +1,17 @@
 //! FIDO metadata and imported anchors: brought in, shown, and held against the credentials that there are.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
 use super::{Context, Error};
 use crate::{
-    domain::{Aaguid, AnchorSetName, AttestationTrust, CredentialId, MetadataEntry, MetadataHead, StatusReport, TenantId, Timestamp, UserId},
+    domain::{Aaguid, AnchorSetName, CredentialOfModel, MetadataEntry, MetadataHead, StatusReport},
     storage::{self, MetadataUpdate},
-    webauthn::{self, BlobError, BlobReport, Crl, TrustAnchor, TrustAnchorError},
+    webauthn::{
+        self, BlobError, Crl, CrlError, MDS_ROOT_SHA256, TrustAnchor, TrustAnchorError, Verified, attestation_path, forbidding,
+        key_identifiers,
+    },
 };
 
 /// Why metadata or anchors were not taken.
@@ -36,14 +43,38 @@ impl From<storage::Error> for MetadataError {
 }
 
 /// What a BLOB is verified by.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BlobTrust {
-    /// The roots that its signature must lead to.
-    pub roots: Vec<TrustAnchor>,
-    /// Revocation lists to hold its certificates against.
-    pub crls: Vec<Crl>,
+    roots: Vec<TrustAnchor>,
+    crls: Vec<Crl>,
     /// The host that its signer's certificate must be for; any where the root certifies nobody else.
     pub signer_name: Option<String>,
+}
+
+impl BlobTrust {
+    /// By the certificates of a PEM file.
+    ///
+    /// # Errors
+    /// When there is none, or one that cannot be read.
+    pub fn of_roots(pem: &[u8]) -> Result<Self, TrustAnchorError> {
+        Ok(Self { roots: TrustAnchor::from_pem(pem)?, ..Self::default() })
+    }
+
+    /// By the FIDO Alliance's root, if a PEM file of many has it: it is known by its fingerprint.
+    pub fn pinned(pem: &[u8]) -> Option<Self> {
+        let mut roots = TrustAnchor::from_pem(pem).ok()?;
+        roots.retain(|root| MDS_ROOT_SHA256.contains(&root.sha256().as_str()));
+        if roots.is_empty() { None } else { Some(Self { roots, ..Self::default() }) }
+    }
+
+    /// Holds the signer's chain against this revocation list too, in PEM or DER.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn add_crl(&mut self, bytes: &[u8]) -> Result<(), CrlError> {
+        self.crls.push(Crl::parse(bytes)?);
+        Ok(())
+    }
 }
 
 /// A BLOB that was stored.
@@ -53,33 +84,81 @@ pub struct Imported {
     pub head: MetadataHead,
     /// How many models it has.
     pub models: usize,
-    /// What was noticed on the way.
-    pub report: BlobReport,
+    /// Who signed it.
+    pub signer: String,
+    /// The certificates of its chain for whose issuer no revocation list was given.
+    pub unchecked: Vec<String>,
+    /// How many entries are not used, by the reason.
+    pub skipped: BTreeMap<String, usize>,
+    /// How many anchors are no certificates.
+    pub unreadable_anchors: usize,
+    /// Whether its successor should have come by now.
+    pub overdue: bool,
+}
+
+/// What is stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its number and dates.
+    pub head: MetadataHead,
+    /// How many models it has.
+    pub models: usize,
+    /// Those that may not be registered any more.
+    pub forbidden: Vec<Forbidden>,
+    /// Whether its successor should have come by now.
+    pub overdue: bool,
+}
+
+/// A set of imported anchors, for people.
+#[derive(Debug)]
+pub struct AnchorSet {
+    /// Its name.
+    pub name: AnchorSetName,
+    /// What is in it.
+    pub certificates: Vec<AnchorCertificate>,
+}
+
+/// A certificate of a set.
+#[derive(Debug, Serialize)]
+pub struct AnchorCertificate {
+    /// Its subject: `CN=.., O=..`.
+    pub subject: String,
+    /// SHA-256 of its DER.
+    pub sha256: String,
+    /// When it ends.
+    pub not_after: String,
+}
+
+impl From<&TrustAnchor> for AnchorCertificate {
+    fn from(anchor: &TrustAnchor) -> Self {
+        Self { subject: anchor.subject(), sha256: anchor.sha256(), not_after: anchor.not_after() }
+    }
 }
 
 /// A credential whose model has a status that forbids new ones.
 #[derive(Debug)]
 pub struct Affected {
-    /// Whose relying party.
-    pub tenant_id: TenantId,
-    /// The tenant's name for people.
-    pub tenant_name: String,
-    /// Whose it is.
-    pub user_id: UserId,
-    /// Which it is.
-    pub credential_id: CredentialId,
-    /// Its model's name.
+    /// The model, and what became of it.
+    pub forbidden: Forbidden,
+    /// The credential, its owner and its tenant. Whether the model is proven or only claimed is in its attestation.
+    pub credential: CredentialOfModel,
+}
+
+/// A model that may not be registered any more.
+#[derive(Debug, Clone)]
+pub struct Forbidden {
+    /// Its name for people.
     pub model: String,
-    /// Its model; all zero for U2F.
-    pub aaguid: Aaguid,
-    /// Whether the model is proven, or only claimed.
-    pub trust: AttestationTrust,
-    /// What happened to the model.
-    pub status: StatusReport,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was last used.
-    pub last_used_at: Option<Timestamp>,
+    /// Which model; none for U2F.
+    pub aaguid: Option<Aaguid>,
+    /// What happened to it.
+    pub report: StatusReport,
+}
+
+impl Forbidden {
+    fn of(entry: &MetadataEntry, report: &StatusReport) -> Self {
+        Self { model: entry.description.clone(), aaguid: entry.aaguid, report: report.clone() }
+    }
 }
 
 /// How many credentials are read at once.
@@ -96,40 +175,109 @@ impl Metadata {
         Self { context }
     }
 
-    /// Verifies a BLOB and stores it, if it is newer than the one there is. All servers follow within [`crate::services::TRUST_REFRESH`].
+    /// Verifies a BLOB and stores it, if it is newer than the one there is. All servers follow within [`super::TRUST_REFRESH`].
     ///
     /// # Errors
     /// [`MetadataError`]; then nothing changed.
     pub async fn import(&self, blob: &[u8], trust: &BlobTrust) -> Result<Imported, MetadataError> {
         let now = self.context.clock.now();
-        let (blob, report) = webauthn::verify_blob(blob, &trust.roots, &trust.crls, trust.signer_name.as_deref(), now)?;
+        let (blob, verified) = webauthn::verify_blob(blob, &trust.roots, &trust.crls, trust.signer_name.as_deref(), now)?;
         match self.context.store.replace_metadata(&blob).await? {
-            MetadataUpdate::Stored => Ok(Imported { head: blob.head, models: blob.entries.len(), report }),
-            MetadataUpdate::NotNewer { stored_no } => Err(MetadataError::NotNewer { no: blob.head.no, stored: stored_no }),
+            MetadataUpdate::Stored => {}
+            MetadataUpdate::NotNewer { stored_no } => return Err(MetadataError::NotNewer { no: blob.head.no, stored: stored_no }),
+        }
+        let Verified { signer, unchecked, skipped: entries, unreadable_anchors } = verified;
+        let mut skipped = BTreeMap::new();
+        for entry in entries {
+            *skipped.entry(entry.reason.to_string()).or_default() += 1;
+        }
+        let overdue = blob.head.is_overdue(now);
+        Ok(Imported { models: blob.entries.len(), head: blob.head, signer, unchecked, skipped, unreadable_anchors, overdue })
+    }
+
+    /// What is stored, if anything is, and which of its models may not be registered any more.
+    pub async fn stored(&self) -> Result<Option<Stored>, Error> {
+        let Some((head, entries)) = self.context.store.metadata().await? else { return Ok(None) };
+        let now = self.context.clock.now();
+        let forbidden = entries.iter().filter_map(|entry| Some(Forbidden::of(entry, forbidding(entry, None, &now.date())?))).collect();
+        Ok(Some(Stored { overdue: head.is_overdue(now), head, models: entries.len(), forbidden }))
+    }
+
+    /// The credentials of all tenants whose model may not be registered any more: what to do about them is for people to say.
+    ///
+    /// A U2F credential's model, and whether a compromised attestation key is the one that vouched for a credential, is told by the
+    /// evidence of its registration; where that was not kept a compromised key counts, and U2F's model is not known.
+    pub async fn impact(&self) -> Result<Vec<Affected>, Error> {
+        let Some((_, entries)) = self.context.store.metadata().await? else { return Ok(Vec::new()) };
+        let today = self.context.clock.now().date();
+        let forbidden = |entry: &&MetadataEntry| forbidding(entry, None, &today).is_some();
+        let entries: Vec<MetadataEntry> = entries.iter().filter(forbidden).cloned().collect();
+        let mut affected = Vec::new();
+        for entry in &entries {
+            if let Some(aaguid) = entry.aaguid {
+                self.impact_on_model(entry, aaguid, &today, &mut affected).await?;
+            }
+        }
+        if entries.iter().any(|entry| !entry.key_identifiers.is_empty()) {
+            self.impact_on_u2f(&entries, &today, &mut affected).await?;
+        }
+        Ok(affected)
+    }
+
+    async fn impact_on_model(&self, entry: &MetadataEntry, aaguid: Aaguid, today: &str, affected: &mut Vec<Affected>) -> Result<(), Error> {
+        let store = &self.context.store;
+        let mut after = None;
+        loop {
+            let page = store.credentials_by_aaguid(aaguid, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for credential in page {
+                let evidence = store.credential_evidence(credential.tenant_id, &credential.id).await?;
+                let path = evidence.as_ref().and_then(|evidence| attestation_path(&evidence.attestation_object));
+                let path: Option<Vec<&[u8]>> = path.as_ref().map(|path| path.iter().map(Vec::as_slice).collect());
+                if let Some(report) = forbidding(entry, path.as_deref(), today) {
+                    affected.push(Affected { forbidden: Forbidden::of(entry, report), credential });
+                }
+            }
         }
     }
 
-    /// What is stored, if anything is.
-    pub async fn stored(&self) -> Result<Option<(MetadataHead, Vec<MetadataEntry>)>, Error> {
-        Ok(self.context.store.metadata().await?)
+    async fn impact_on_u2f(&self, entries: &[MetadataEntry], today: &str, affected: &mut Vec<Affected>) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let page = self.context.store.u2f_credentials(after.as_ref(), PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (credential, evidence) in page {
+                let Some(path) = evidence.and_then(|evidence| attestation_path(&evidence.attestation_object)) else { continue };
+                let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+                let identifiers = key_identifiers(&path);
+                let is_model = |entry: &&MetadataEntry| entry.key_identifiers.iter().any(|known| identifiers.contains(known));
+                if let Some(entry) = entries.iter().find(is_model)
+                    && let Some(report) = forbidding(entry, Some(&path), today)
+                {
+                    affected.push(Affected { forbidden: Forbidden::of(entry, report), credential });
+                }
+            }
+        }
     }
 
-    /// Imports the certificates of a PEM file as the set `name`, in the place of what was in it. Says how many there are.
+    /// Imports the certificates of a PEM file as the set `name`, in the place of what was in it.
     ///
     /// # Errors
-    /// When the file has none, or one that cannot be read.
-    pub async fn import_anchors(&self, name: &AnchorSetName, pem: &[u8]) -> Result<Vec<TrustAnchor>, MetadataError> {
+    /// When the file has none, or one that cannot be read; then nothing changed.
+    pub async fn import_anchors(&self, name: AnchorSetName, pem: &[u8]) -> Result<AnchorSet, MetadataError> {
         let anchors = TrustAnchor::from_pem(pem)?;
         let ders: Vec<Vec<u8>> = anchors.iter().map(TrustAnchor::to_der).collect::<Result<_, _>>()?;
-        self.context.store.replace_anchor_set(name, &ders, self.context.clock.now()).await?;
-        Ok(anchors)
+        self.context.store.replace_anchor_set(&name, &ders, self.context.clock.now()).await?;
+        Ok(AnchorSet { name, certificates: anchors.iter().map(AnchorCertificate::from).collect() })
     }
 
     /// The imported sets of anchors.
-    pub async fn anchor_sets(&self) -> Result<Vec<(AnchorSetName, Vec<TrustAnchor>)>, Error> {
+    pub async fn anchor_sets(&self) -> Result<Vec<AnchorSet>, Error> {
         let sets = self.context.store.anchor_sets().await?;
-        let read = |ders: Vec<Vec<u8>>| ders.iter().filter_map(|der| TrustAnchor::from_der(der).ok()).collect();
-        Ok(sets.into_iter().map(|(name, ders)| (name, read(ders))).collect())
+        let read = |der: &Vec<u8>| TrustAnchor::from_der(der).ok().as_ref().map(AnchorCertificate::from);
+        Ok(sets.into_iter().map(|(name, ders)| AnchorSet { name, certificates: ders.iter().filter_map(read).collect() }).collect())
     }
 
     /// Removes a set of anchors. `false` when there is none of that name.

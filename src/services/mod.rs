@@ -2,6 +2,9 @@
 
 mod api_keys;
 mod audit;
+mod credentials;
+mod inspection;
+mod metadata;
 mod registration;
 mod tenants;
 mod token;
@@ -20,10 +23,13 @@ use crate::{
 
 pub use api_keys::ApiKeys;
 pub use audit::Audit;
+pub use credentials::Credentials;
+pub use inspection::{Evidence, EvidenceError, Finding, StoredKey, inspect};
+pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, Stored};
 pub use registration::{Initialize, Registration};
 pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};
-pub use trust::Trust;
+pub use trust::{TRUST_REFRESH, Trust};
 
 /// Everything a use case works with. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,6 +57,10 @@ pub struct Services {
     pub tenants: Tenants,
     /// API keys.
     pub api_keys: ApiKeys,
+    /// Stored credentials and their evidence.
+    pub credentials: Credentials,
+    /// FIDO metadata and trust anchors.
+    pub metadata: Metadata,
     /// Tokens and the keys that verify them.
     pub tokens: Tokens,
     /// Shared parts, for health checks and housekeeping.
@@ -66,6 +76,8 @@ impl Services {
             registration: Registration::new(context.clone(), tokens.clone(), audit),
             tenants: Tenants::new(context.clone()),
             api_keys: ApiKeys::new(context.clone()),
+            credentials: Credentials::new(context.clone()),
+            metadata: Metadata::new(context.clone()),
             tokens,
             context,
         }

@@ -1,12 +1,18 @@
 //! What attestation statements may lead to, kept in memory: the imported anchors and the FIDO metadata.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use super::Error;
 use crate::{
     storage::Store,
     webauthn::{TrustAnchor, TrustStore},
 };
+
+/// How often a server looks whether its copy is the newest: how long it may judge by an older one.
+pub const TRUST_REFRESH: Duration = Duration::from_secs(5);
 
 /// The trust store as it is now. Cheap to clone; all clones see the same one.
 ///

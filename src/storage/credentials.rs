@@ -60,6 +60,20 @@ impl Store {
         row.map(Credential::try_from).transpose()
     }
 
+    /// A tenant's credentials in the order of their ids: at most `limit` of those after the id `after`. None when there are no more.
+    pub async fn credentials(&self, tenant: TenantId, after: Option<&CredentialId>, limit: u32) -> Result<Vec<Credential>, Error> {
+        let rows = select_credentials!(
+            self.reader().await?,
+            fetch_all,
+            "WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+            tenant.as_uuid(),
+            // No id is empty: every one comes after that.
+            after.map_or([].as_slice(), CredentialId::as_bytes),
+            i64::from(limit)
+        )?;
+        rows.into_iter().map(Credential::try_from).collect()
+    }
+
     /// A user's credentials of one kind (passkeys, or second factors), the oldest first.
     pub async fn user_credentials(&self, tenant: TenantId, user: &UserId, is_mfa: bool) -> Result<Vec<Credential>, Error> {
         let rows = select_credentials!(

@@ -25,6 +25,11 @@ impl Flags {
         BackupFlags { eligible: self.0 & 0x08 != 0, state: self.0 & 0x10 != 0 }
     }
 
+    /// All of them, as they came.
+    pub(super) const fn as_byte(self) -> u8 {
+        self.0
+    }
+
     const fn attested_credential(self) -> bool {
         self.0 & 0x40 != 0
     }

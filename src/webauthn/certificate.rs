@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use openssl::sha::sha1;
 use uuid::Uuid;
 
 use super::{
@@ -10,15 +11,21 @@ use super::{
 };
 use crate::domain::Aaguid;
 
-/// Object identifiers in DER: 1.3.6.1.4.1.45724.1.1.4 (id-fido-gen-ce-aaguid) and 2.5.29.19 (basicConstraints).
+/// Object identifiers in DER: 1.3.6.1.4.1.45724.1.1.4 (id-fido-gen-ce-aaguid), 2.5.29.19 (basicConstraints) and 2.5.29.17
+/// (subjectAltName).
 const FIDO_AAGUID: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x01, 0x01, 0x04];
+const FIDO_SERIAL: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x01, 0x01, 0x02]; // 1.3.6.1.4.1.45724.1.1.2
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 /// The most bytes of a certificate. The largest genuine ones have some 2,000.
 const MAX_LEN: usize = 16 * 1024;
 
 /// The most extensions. Genuine ones have some ten.
 const MAX_EXTENSIONS: usize = 32;
+
+/// The most bytes of a device's serial number. The standard has no bound; it is kept with the credential.
+const MAX_SERIAL: usize = 64;
 
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -150,6 +157,24 @@ impl<'a> Certificate<'a> {
         }
     }
 
+    /// The value of the id-fido-gen-ce-sernum extension, which names the single device, if there is one (section 8.2.2).
+    pub(super) fn device_serial(&self) -> Result<Option<&'a [u8]>, CertificateError> {
+        let Some(extension) = self.extension(FIDO_SERIAL) else { return Ok(None) };
+        let serial = der::only(der::OCTET_STRING, extension.value).ok().filter(|serial| (1..=MAX_SERIAL).contains(&serial.len()));
+        match serial {
+            Some(serial) if !extension.critical => Ok(Some(serial)),
+            _ => Err(CertificateError::Extension("serial number")),
+        }
+    }
+
+    /// What metadata knows its key by: SHA-1 of the subjectPublicKey (RFC 5280 section 4.2.1.2, method 1).
+    pub(super) fn key_identifier(&self) -> Option<[u8; 20]> {
+        let mut key = Reader::new(self.public_key);
+        key.expect(der::SEQUENCE).ok()?; // algorithm
+        let (_unused_bits, key) = key.expect(der::BIT_STRING).ok()?.split_first()?;
+        Some(sha1(key))
+    }
+
     /// Whether the subject has a part of this kind that is text and meets a condition.
     pub(super) fn has_subject(&self, part: NamePart, condition: impl Fn(&str) -> bool) -> Result<bool, CertificateError> {
         let parts = name_parts(self.subject).map_err(|NotDer| CertificateError::Malformed)?;
@@ -164,6 +189,17 @@ impl<'a> Certificate<'a> {
     /// What is in the extension of this object identifier (in DER), if it is there.
     pub(super) fn extension_value(&self, oid: &[u8]) -> Option<&'a [u8]> {
         self.extension(oid).map(|extension| extension.value)
+    }
+
+    /// Whether it is for this host, exactly: by a dNSName of subjectAltName, or, where there is none, by its common name, as certificates
+    /// were written before (RFC 6125 section 6.4.4).
+    pub(super) fn is_for_host(&self, host: &str) -> Result<bool, CertificateError> {
+        let names = self.extension_value(SUBJECT_ALT_NAME).map_or(Ok(Vec::new()), dns_names);
+        let names = names.map_err(|NotDer| CertificateError::Extension("subjectAltName"))?;
+        if names.is_empty() {
+            return self.has_subject(NamePart::CommonName, |name| name.eq_ignore_ascii_case(host));
+        }
+        Ok(names.iter().any(|name| name.eq_ignore_ascii_case(host.as_bytes())))
     }
 
     fn extension(&self, oid: &[u8]) -> Option<&Extension<'a>> {
@@ -200,6 +236,18 @@ pub(super) fn name_parts(name: &[u8]) -> Result<Vec<Attribute<'_>>, NotDer> {
     Ok(parts)
 }
 
+/// The dNSNames of a subjectAltName (RFC 5280 section 4.2.1.6).
+fn dns_names(value: &[u8]) -> Result<Vec<&[u8]>, NotDer> {
+    let mut names = Vec::new();
+    let mut list = Reader::new(der::only(der::SEQUENCE, value)?);
+    while !list.is_empty() {
+        if let (der::DNS_NAME, name) = list.any()? {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 /// Extensions (RFC 5280 section 4.2). One that is there twice, or one too many, makes the certificate malformed.
 fn extensions(contents: &[u8]) -> Result<Vec<Extension<'_>>, NotDer> {
     let mut found: Vec<Extension<'_>> = Vec::new();
@@ -219,7 +267,7 @@ fn extensions(contents: &[u8]) -> Result<Vec<Extension<'_>>, NotDer> {
 
 #[cfg(test)]
 mod tests {
-    use openssl::x509::X509;
+    use openssl::{bn::BigNumContext, ec::PointConversionForm, x509::X509};
 
     use super::*;
     use crate::webauthn::{
@@ -252,6 +300,9 @@ mod tests {
         assert_eq!(der::only(der::SEQUENCE, &spki), Ok(ours.public_key));
         assert_eq!(der::only(der::SEQUENCE, &theirs.subject_name().to_der().unwrap()), Ok(ours.subject));
         assert_eq!(ours.der(), der);
+        let key = theirs.public_key().unwrap().ec_key().unwrap();
+        let point = key.public_key().to_bytes(key.group(), PointConversionForm::UNCOMPRESSED, &mut BigNumContext::new().unwrap());
+        assert_eq!(ours.key_identifier(), Some(sha1(&point.unwrap())));
     }
 
     #[test]
@@ -288,6 +339,32 @@ mod tests {
         assert_eq!(is_ca(&[0x30, 6, 1, 1, 0xff, 2, 1, 0]), Ok(true));
         for malformed in [&[][..], &[0x30, 3, 1, 1, 1], &[0x30, 0, 0], &[4, 0]] {
             assert_eq!(is_ca(malformed), Err(CertificateError::Extension("basicConstraints")));
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let is_for = |common_name: &str, names: Option<&[u8]>| {
+            let subject = [("CN", common_name)];
+            let extensions = names.map(|names| ("2.5.29.17", false, names.to_vec())).into_iter().collect();
+            let spec = CertificateSpec { subject: &subject, extensions, ..CertificateSpec::default() };
+            let der = spec.make(&KeyPair::generate(CoseAlgorithm::Es256).private, None).to_der().unwrap();
+            Certificate::parse(&der).unwrap().is_for_host("a.example")
+        };
+        let names = |names: &[(u8, &str)]| {
+            let names: Vec<_> = names.iter().map(|(tag, name)| der::element(&[*tag], name.as_bytes())).collect();
+            der::element(&[der::SEQUENCE], &names.concat())
+        };
+        assert_eq!(is_for("a.example", None), Ok(true));
+        assert_eq!(is_for("A.Example", None), Ok(true));
+        assert_eq!(is_for("b.example", None), Ok(false));
+        assert_eq!(is_for("x", Some(&names(&[(0x82, "b.example"), (0x82, "A.example")]))), Ok(true));
+        assert_eq!(is_for("a.example", Some(&names(&[(0x82, "b.example")]))), Ok(false));
+        assert_eq!(is_for("x", Some(&names(&[(0x82, "*.example"), (0x82, "a.example.org"), (0x86, "a.example")]))), Ok(false));
+        // Names of other kinds only: the common name counts.
+        assert_eq!(is_for("a.example", Some(&names(&[(0x86, "b.example")]))), Ok(true));
+        for malformed in [&[][..], &[0x30, 1], &[0x30, 2, 0x82, 1], &[0x30, 0, 0]] {
+            assert_eq!(is_for("a.example", Some(malformed)), Err(CertificateError::Extension("subjectAltName")), "{malformed:02x?}");
         }
     }
 

@@ -49,6 +49,11 @@ impl ClientData {
     }
 }
 
+/// The challenge in serialized client data, if it can be read.
+pub fn client_challenge(client_data_json: &[u8]) -> Option<Challenge> {
+    ClientData::parse(client_data_json).ok().map(|data| data.challenge)
+}
+
 /// Token binding has left the standard, browsers and TLS; what is left of it must still be well-formed (FIDO conformance, Resp-2 F-15 to
 /// F-17).
 fn check_token_binding(members: &Object<'_>) -> Result<(), Fault> {

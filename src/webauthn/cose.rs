@@ -113,8 +113,13 @@ pub(super) enum Material<'a> {
 
 /// The algorithm that a key says it is for, before anything else of it is judged.
 pub(super) fn algorithm(key: &Map<'_>) -> Result<CoseAlgorithm, KeyError> {
-    let id = key.int(ALG).and_then(Value::as_int).ok_or(KeyError::NoAlgorithm)?;
+    let id = algorithm_id(key).ok_or(KeyError::NoAlgorithm)?;
     CoseAlgorithm::from_id(id).ok_or(KeyError::UnknownAlgorithm(id))
+}
+
+/// Its number, known here or not.
+pub(super) fn algorithm_id(key: &Map<'_>) -> Option<i64> {
+    key.int(ALG).and_then(Value::as_int)
 }
 
 impl<'a> CoseKey<'a> {
@@ -155,6 +160,11 @@ impl<'a> CoseKey<'a> {
     /// What it signs with.
     pub(super) const fn algorithm(&self) -> CoseAlgorithm {
         self.algorithm
+    }
+
+    /// Whether a certificate's key is this one, by its numbers.
+    pub(super) fn is_same(&self, key: &PublicKey) -> bool {
+        self.public.is_same(key)
     }
 
     /// Its numbers.

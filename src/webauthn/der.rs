@@ -10,6 +10,7 @@ pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const ENUMERATED: u8 = 0x0a;
 pub(super) const BMP_STRING: u8 = 0x1e;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
@@ -17,6 +18,8 @@ pub(super) const CONTEXT_0: u8 = 0xa0;
 pub(super) const CONTEXT_1: u8 = 0x81;
 pub(super) const CONTEXT_2: u8 = 0x82;
 pub(super) const CONTEXT_3: u8 = 0xa3;
+/// dNSName in a GeneralName.
+pub(super) const DNS_NAME: u8 = 0x82;
 
 /// Elements one after the other.
 #[derive(Debug, Clone, Copy)]
@@ -40,25 +43,26 @@ impl<'a> Reader<'a> {
 
     /// The next element's tag and contents. Tags of one byte, lengths definite and in their shortest form.
     pub(super) fn any(&mut self) -> Result<(u8, &'a [u8]), NotDer> {
-        let (&[tag, length], rest) = self.0.split_first_chunk::<2>().ok_or(NotDer)?;
-        if tag & 0x1f == 0x1f {
+        let (&tag, rest) = self.0.split_first().ok_or(NotDer)?;
+        if tag & 0x1f == HIGH_NUMBER {
             return Err(NotDer);
         }
-        let (length, rest) = match length {
-            0..=0x7f => (usize::from(length), rest),
-            0x81..=0x84 => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f)).ok_or(NotDer)?;
-                let length = bytes.iter().fold(0usize, |n, &byte| n << 8 | usize::from(byte));
-                if length < 0x80 || bytes.first() == Some(&0) {
-                    return Err(NotDer);
-                }
-                (length, rest)
-            }
-            _ => return Err(NotDer),
-        };
-        let (contents, rest) = rest.split_at_checked(length).ok_or(NotDer)?;
+        let (contents, rest) = contents(rest)?;
         self.0 = rest;
         Ok((tag, contents))
+    }
+
+    /// The number and the contents of the next element, whose tag must be an EXPLICIT one: of the context, constructed. Its number has one
+    /// form: up to 30 it is in the first byte, from there on in one to three bytes after it (X.690 section 8.1.2.4).
+    pub(super) fn explicit(&mut self) -> Result<(u32, &'a [u8]), NotDer> {
+        let (&tag, rest) = self.0.split_first().ok_or(NotDer)?;
+        if tag & 0xe0 != 0xa0 {
+            return Err(NotDer);
+        }
+        let (number, rest) = if tag & 0x1f == HIGH_NUMBER { high_number(rest)? } else { (u32::from(tag & 0x1f), rest) };
+        let (contents, rest) = contents(rest)?;
+        self.0 = rest;
+        Ok((number, contents))
     }
 
     /// The contents of the next element, which must have this tag.
@@ -85,11 +89,53 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a tag's five last bits are where its number comes in the bytes after it.
+const HIGH_NUMBER: u8 = 0x1f;
+
+/// The tag number that `bytes` begin with, seven bits to a byte, and the bytes after it.
+fn high_number(bytes: &[u8]) -> Result<(u32, &[u8]), NotDer> {
+    let more = bytes.iter().take(2).take_while(|&&byte| byte & 0x80 != 0).count();
+    let (bytes, rest) = bytes.split_at_checked(more + 1).ok_or(NotDer)?;
+    let number = bytes.iter().fold(0, |n, &byte| n << 7 | u32::from(byte & 0x7f));
+    let ends = bytes.last().is_some_and(|&byte| byte & 0x80 == 0);
+    if ends && bytes.first() != Some(&0x80) && number >= u32::from(HIGH_NUMBER) { Ok((number, rest)) } else { Err(NotDer) }
+}
+
+/// The contents whose length `bytes` begin with, and the bytes after them.
+fn contents(bytes: &[u8]) -> Result<(&[u8], &[u8]), NotDer> {
+    let (&length, rest) = bytes.split_first().ok_or(NotDer)?;
+    let (length, rest) = match length {
+        0..=0x7f => (usize::from(length), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f)).ok_or(NotDer)?;
+            let length = bytes.iter().fold(0usize, |n, &byte| n << 8 | usize::from(byte));
+            if length < 0x80 || bytes.first() == Some(&0) {
+                return Err(NotDer);
+            }
+            (length, rest)
+        }
+        _ => return Err(NotDer),
+    };
+    rest.split_at_checked(length).ok_or(NotDer)
+}
+
 /// The contents of the one element that `bytes` are, of this tag.
 pub(super) fn only(tag: u8, bytes: &[u8]) -> Result<&[u8], NotDer> {
     let mut reader = Reader::new(bytes);
     let contents = reader.expect(tag)?;
     if reader.is_empty() { Ok(contents) } else { Err(NotDer) }
+}
+
+/// An element, for tests to put certificates' extensions together. The tag may have more than one byte.
+#[cfg(test)]
+pub(super) fn element(tag: &[u8], contents: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(contents.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let length: &[u8] = match contents.len() {
+        0..0x80 => &[low],
+        0x80..0x100 => &[0x81, low],
+        _ => &[0x82, high, low],
+    };
+    [tag, length, contents].concat()
 }
 
 #[cfg(test)]
@@ -130,5 +176,48 @@ mod tests {
         assert_eq!(reader.expect(4), Ok(&[][..]));
         assert!(reader.is_empty());
         assert_eq!(Reader::new(&[1, 1, 7]).default_false(), Err(NotDer));
+    }
+
+    #[test]
+    fn explicit_tags_of_any_number() {
+        for (tag, number) in [
+            (&[0xa0][..], 0),
+            (&[0xa1], 1),
+            (&[0xbe], 30),
+            (&[0xbf, 31], 31),
+            (&[0xbf, 0x7f], 127),
+            (&[0xbf, 0x81, 0x00], 128),
+            (&[0xbf, 0x84, 0x58], 600),
+            (&[0xbf, 0x85, 0x3e], 702),
+            (&[0xbf, 0xff, 0xff, 0x7f], 0x1f_ffff),
+        ] {
+            let bytes = [&element(tag, &[5, 0])[..], &[7]].concat();
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(reader.explicit(), Ok((number, &[5, 0][..])), "{tag:02x?}");
+            assert_eq!(reader.rest(), [7]);
+        }
+    }
+
+    #[test]
+    fn a_tag_has_one_form() {
+        for tag in [
+            &[][..],
+            &[0x30],
+            &[0x81],
+            &[0x9f, 0x84, 0x58],
+            &[0xe1],
+            &[0x3f, 0x84, 0x58],
+            &[0xbf],
+            &[0xbf, 30],
+            &[0xbf, 0x80, 0x1f],
+            &[0xbf, 0x80, 0x84, 0x58],
+            &[0xbf, 0x84],
+            &[0xbf, 0xff, 0xff, 0xff],
+            &[0xbf, 0x81, 0x80, 0x80, 0x00],
+        ] {
+            assert_eq!(Reader::new(&[tag, &[0]].concat()).explicit(), Err(NotDer), "{tag:02x?}");
+        }
+        assert_eq!(Reader::new(&[0xbf, 0x84, 0x58, 1]).explicit(), Err(NotDer));
+        assert_eq!(Reader::new(&[0xbf, 0x84, 0x58, 0]).any(), Err(NotDer));
     }
 }

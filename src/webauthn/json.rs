@@ -19,7 +19,9 @@ const BASE64URL: GeneralPurpose =
 pub(super) enum Json<'a> {
     Null,
     Bool(bool),
-    /// Nothing here needs its value.
+    /// A whole number that fits.
+    Integer(i64),
+    /// Any other number: nothing here needs its value.
     Number,
     String(Cow<'a, str>),
     Array(Vec<Json<'a>>),
@@ -76,6 +78,15 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A whole number of 64 bits that must be there. `1.0` and `1e3` are none.
+    pub(super) fn integer(&self, name: &'static str) -> Result<i64, Fault> {
+        match self.0.get(name) {
+            None => Err(Fault::Missing(name)),
+            Some(Json::Integer(value)) => Ok(*value),
+            Some(_) => Err(Fault::Mistyped(name, "an integer")),
+        }
+    }
+
     /// Bytes in base64url that must be there: 1 to `max` of them, judged before they are decoded.
     pub(super) fn bytes(&self, name: &'static str, max: usize) -> Result<Vec<u8>, Fault> {
         let text = self.string(name)?;
@@ -119,12 +130,12 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Json::Bool(value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Json<'de>, E> {
-        Ok(Json::Number)
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Integer(value))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Json<'de>, E> {
-        Ok(Json::Number)
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(i64::try_from(value).map_or(Json::Number, Json::Integer))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Json<'de>, E> {
@@ -200,5 +211,16 @@ mod tests {
         }
         assert_eq!(bytes("AAAAAAA"), Err(Fault::TooLong("a")));
         assert_eq!(bytes("AAAAAAAAA"), Err(Fault::TooLong("a")));
+    }
+
+    #[test]
+    fn whole_numbers() {
+        let integer = |value: &str| Object::parse(format!(r#"{{"a":{value}}}"#).as_bytes()).unwrap().integer("a");
+        assert_eq!(integer("1553028043529"), Ok(1_553_028_043_529));
+        assert_eq!(integer("-9223372036854775808"), Ok(i64::MIN));
+        for other in ["9223372036854775808", "1.0", "1e3", "\"1\"", "null"] {
+            assert_eq!(integer(other), Err(Fault::Mistyped("a", "an integer")), "{other}");
+        }
+        assert_eq!(Object::parse(b"{}").unwrap().integer("a"), Err(Fault::Missing("a")));
     }
 }

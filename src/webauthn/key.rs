@@ -107,6 +107,19 @@ impl PublicKey {
         make().ok().map(Self::Rsa)
     }
 
+    /// Whether this is the same key: of the same kind and curve, with the same numbers, however they were written.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ec(curve, ours), Self::Ec(other, theirs)) if curve == other => {
+                let equal = || ours.public_key().eq(ours.group(), theirs.public_key(), &mut *BigNumContext::new()?);
+                equal().unwrap_or(false)
+            }
+            (Self::Edwards(curve, ours), Self::Edwards(other, theirs)) => curve == other && ours.public_eq(theirs),
+            (Self::Rsa(ours), Self::Rsa(theirs)) => ours.public_eq(theirs),
+            _ => false,
+        }
+    }
+
     /// From the contents of a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7). `None` for what cannot be read and for other kinds.
     pub(super) fn from_spki(contents: &[u8]) -> Option<Self> {
         let Spki { algorithm, parameters, key } = Spki::read(contents).ok()?;
@@ -196,6 +209,28 @@ mod tests {
     }
 
     #[test]
+    fn the_same_key_whatever_its_form() {
+        use CoseAlgorithm as A;
+        let algorithms = [A::Es256, A::Es384, A::Es512, A::Es256k, A::Ed25519, A::Ed448, A::Rs256];
+        let spkis = algorithms.map(spki);
+        for (n, a) in spkis.iter().enumerate() {
+            for (m, b) in spkis.iter().enumerate() {
+                assert_eq!(parse(a).unwrap().is_same(&parse(b).unwrap()), n == m, "{n} {m}");
+            }
+        }
+        for algorithm in [A::Es256, A::Es384, A::Ed25519, A::Ed448] {
+            assert!(!parse(&spki(algorithm)).unwrap().is_same(&parse(&spki(algorithm)).unwrap()), "{algorithm}");
+        }
+        let other = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap().public_key_to_der().unwrap();
+        assert!(!parse(&spkis[6]).unwrap().is_same(&parse(&other).unwrap()));
+
+        let key = KeyPair::generate(A::Es256).private.ec_key().unwrap();
+        let point = |form| key.public_key().to_bytes(key.group(), form, &mut BigNumContext::new().unwrap()).unwrap();
+        let read = |form| PublicKey::ec(Curve::P256, &point(form)).unwrap();
+        assert!(read(PointConversionForm::COMPRESSED).is_same(&read(PointConversionForm::UNCOMPRESSED)));
+    }
+
+    #[test]
     fn what_is_no_key() {
         let spki = spki(CoseAlgorithm::Es256);
         let last = spki.len() - 1;
@@ -209,13 +244,7 @@ mod tests {
     }
 
     fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(contents.len()).unwrap();
-        let [high, low] = length.to_be_bytes();
-        match length {
-            0..0x80 => [&[tag, low], contents].concat(),
-            0x80..0x100 => [&[tag, 0x81, low], contents].concat(),
-            _ => [&[tag, 0x82, high, low], contents].concat(),
-        }
+        der::element(&[tag], contents)
     }
 
     /// The contents of a SubjectPublicKeyInfo.

@@ -18,8 +18,10 @@ mod client_data;
 mod cose;
 mod credential;
 mod der;
+mod description;
 mod edwards;
 mod json;
+mod jws;
 mod key;
 mod metadata;
 mod options;
@@ -42,8 +44,11 @@ pub use authenticator_data::AuthenticatorDataError;
 pub use cbor::Error as CborError;
 pub use ceremony::{CeremonyRefusal, StepError};
 pub use certificate::CertificateError;
+pub use client_data::client_challenge;
 pub use cose::KeyError;
 pub use credential::{AssertionParseError, AuthenticationCredential, ParseError, RegistrationCredential};
+pub use description::{Description, attestation_path, key_identifiers};
+pub use jws::JwsError;
 pub use metadata::{
     BlobError, Crl, CrlError, CrlFault, MDS_ROOT_SHA256, MDS_SIGNER, SkipReason, SkippedEntry, Verified, forbidding, verify_blob,
 };

@@ -141,10 +141,11 @@ pub fn verify_registration(
     expected.verify_client_data(&credential.client_data)?;
 
     // 12. Let hash be the result of computing a hash over response.clientDataJSON using SHA-256.
-    let hash = sha256(&credential.client_data_json);
+    let hash = sha256(credential.client_data_json());
 
     // 13. Perform CBOR decoding on attestationObject to obtain the statement format fmt, the authenticator data and the statement.
-    let object = AttestationObject::parse(&credential.attestation_object).map_err(|e| at(13)(Refusal::AttestationObject(e.to_string())))?;
+    let object =
+        AttestationObject::parse(credential.attestation_object()).map_err(|e| at(13)(Refusal::AttestationObject(e.to_string())))?;
     let data = &object.authenticator_data;
     let attested = data.attested.as_ref().ok_or_else(|| at(13)(AuthenticatorDataError::NoCredential))?;
 
@@ -185,7 +186,8 @@ pub fn verify_registration(
 
     // 23. Obtain a list of acceptable trust anchors: the policy's.
     // 24. Assess the attestation trustworthiness.
-    let assessed = Assessed { format, attestation: &attestation, aaguid: attested.aaguid };
+    let assessed =
+        Assessed { format, attestation: &attestation, statement: &object.statement, aaguid: attested.aaguid, key_algorithm: algorithm };
     let attestation = trust::assess(&assessed, policy.attestation, policy.trust_store, policy.now).map_err(at(24))?;
 
     // 25. Verify that the credentialId is at most 1023 bytes.

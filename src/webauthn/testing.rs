@@ -33,6 +33,7 @@ pub(super) use assertion::AssertionMaker;
 static RSA_KEY: LazyLock<Rsa<Private>> = LazyLock::new(|| Rsa::generate(2048).unwrap());
 
 /// A key pair and the COSE_Key of its public half.
+#[derive(Clone)]
 pub(super) struct KeyPair {
     pub(super) private: PKey<Private>,
     pub(super) cose: Vec<u8>,
@@ -71,6 +72,14 @@ impl KeyPair {
             }
         };
         Self { private, cose }
+    }
+}
+
+impl KeyPair {
+    /// On P-256, with a coordinate (-2 is x, -3 is y) whose first byte is zero: one key in 256 has such an x.
+    pub(super) fn with_leading_zero(label: i64) -> Self {
+        let is_so = |pair: &Self| Value::parse(&pair.cose).unwrap().as_map().unwrap().int(label).unwrap().as_bytes().unwrap()[0] == 0;
+        std::iter::repeat_with(|| Self::generate(CoseAlgorithm::Es256)).find(is_so).unwrap()
     }
 }
 
@@ -187,6 +196,8 @@ pub(super) enum Statement {
     U2f(PKey<Private>, Vec<Vec<u8>>),
     /// Of this format, with these members.
     Made(&'static str, MakeMembers),
+    /// Several in one, each about the same credential.
+    Compound(Vec<Statement>),
     /// Format and statement as they are.
     Raw(String, Vec<u8>),
 }
@@ -194,6 +205,8 @@ pub(super) enum Statement {
 /// A registration to be made, with its relying party's policy.
 pub(super) struct Maker {
     pub(super) algorithm: CoseAlgorithm,
+    /// The credential's key; a fresh one where there is none.
+    pub(super) key: Option<KeyPair>,
     pub(super) challenge: Challenge,
     pub(super) flags: u8,
     pub(super) aaguid: [u8; 16],
@@ -220,6 +233,7 @@ impl Default for Maker {
     fn default() -> Self {
         Self {
             algorithm: CoseAlgorithm::Es256,
+            key: None,
             challenge: Challenge::from_bytes(&[0x5a; 32]),
             flags: 0x45,
             aaguid: [0; 16],
@@ -253,15 +267,15 @@ impl Maker {
         Self::attested(Statement::Packed(key, CoseAlgorithm::Es256, vec![certificate]))
     }
 
-    /// The JSON form, made anew with a fresh key.
+    /// The JSON form, made anew.
     pub(super) fn credential(&self) -> Json {
-        let key = KeyPair::generate(self.algorithm);
+        let key = self.key.clone().unwrap_or_else(|| KeyPair::generate(self.algorithm));
         let client_data = client_data("webauthn.create", &self.challenge, &self.client_data);
         let length = u16::try_from(self.credential_id.len()).unwrap().to_be_bytes();
         let data =
             [&sha256(b"example.org")[..], &[self.flags, 0, 0, 0, 9], &self.aaguid, &length, &self.credential_id, &key.cose, &self.tail]
                 .concat();
-        let (format, statement) = self.statement(&key, &data, sha256(client_data.as_bytes()));
+        let (format, statement) = self.statement(&self.statement, &key, &data, sha256(client_data.as_bytes()));
         let object = Map::from_entries(vec![
             (Value::Text("fmt"), Value::Text(&format)),
             (Value::Text("attStmt"), Value::parse(&statement).unwrap()),
@@ -280,13 +294,17 @@ impl Maker {
         })
     }
 
-    fn statement(&self, key: &KeyPair, data: &[u8], hash: [u8; 32]) -> (String, Vec<u8>) {
+    fn statement(&self, statement: &Statement, key: &KeyPair, data: &[u8], hash: [u8; 32]) -> (String, Vec<u8>) {
         let signed = [data, &hash].concat();
         let bytes = |bytes: &[u8]| Value::Bytes(bytes).to_vec();
         let x5c = |certificates: &[Vec<u8>]| Value::Array(certificates.iter().map(|der| Value::Bytes(der)).collect()).to_vec();
-        let (format, members) = match &self.statement {
+        let (format, members) = match statement {
             Statement::None => ("none", vec![]),
             Statement::Raw(format, statement) => return (format.clone(), statement.clone()),
+            Statement::Compound(parts) => {
+                let parts = parts.iter().map(|part| self.statement(part, key, data, hash)).collect::<Vec<_>>();
+                return ("compound".to_owned(), compound(&parts));
+            }
             Statement::Made(format, make) => (*format, make(key, &signed)),
             Statement::PackedSelf => {
                 let signature = sign(self.algorithm, &key.private, &signed);
@@ -317,14 +335,19 @@ impl Maker {
 
     /// Makes, parses and verifies it.
     pub(super) fn verify(&self) -> Result<Registration, RegistrationError> {
-        let credential = RegistrationCredential::parse(self.credential().to_string().as_bytes()).unwrap();
-        let origins = ["https://example.org".parse().unwrap()];
         let mut attestation = self.attestation.clone();
         let trust_store = TrustStore::new([("test".to_owned(), self.anchors.clone())], None);
         if !self.anchors.is_empty() {
             attestation.anchors.push("test".to_owned());
             attestation.trust = TrustDemand::Judge;
         }
+        self.verify_by(&attestation, &trust_store)
+    }
+
+    /// The same by another policy than its own.
+    pub(super) fn verify_by(&self, attestation: &AttestationPolicy, trust_store: &TrustStore) -> Result<Registration, RegistrationError> {
+        let credential = RegistrationCredential::parse(self.credential().to_string().as_bytes()).unwrap();
+        let origins = ["https://example.org".parse().unwrap()];
         verify_registration(
             &credential,
             &RegistrationPolicy {
@@ -336,10 +359,21 @@ impl Maker {
                 allow_cross_origin: self.allow_cross_origin,
                 top_origins: &self.top_origins,
                 allow_u2f_aaguid: self.allow_u2f_aaguid,
-                attestation: &attestation,
-                trust_store: &trust_store,
+                attestation,
+                trust_store,
                 now: self.now,
             },
         )
     }
+}
+
+/// A compound statement of these, each a format and a statement.
+pub(super) fn compound(parts: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let part = |(format, statement): &'_ (String, Vec<u8>)| {
+        let entries = [("fmt", Value::Text(format).to_vec()), ("attStmt", statement.clone())];
+        let entries = entries.iter().map(|(name, value)| (Value::Text(name), Value::parse(value).unwrap())).collect();
+        Value::Map(Map::from_entries(entries)).to_vec()
+    };
+    let parts: Vec<_> = parts.iter().map(part).collect();
+    Value::Array(parts.iter().map(|part| Value::parse(part).unwrap()).collect()).to_vec()
 }

@@ -238,6 +238,7 @@ fn metadata_entry(no: u64, position: u32) -> MetadataEntry {
         status_reports: vec![StatusReport {
             status: "REVOKED".to_owned(),
             effective_date: Some("2026-01-02".to_owned()),
+            sunset_date: Some("2027-01-02".to_owned()),
             authenticator_version: Some(u64::MAX),
             certificate: None,
             url: Some("https://example.org/\0".to_owned()),

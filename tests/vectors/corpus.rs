@@ -41,8 +41,6 @@ const LAX: GeneralPurpose = GeneralPurpose::new(
 pub(crate) struct Vector {
     pub(crate) name: String,
     pub(crate) kind: String,
-    #[serde(default)]
-    fmt: Value,
     rp_id: String,
     origin: OneOrMore,
     challenge_b64url: String,
@@ -92,11 +90,6 @@ impl OneOrMore {
 }
 
 impl Vector {
-    /// The statement format, if the vector has one that is a text.
-    pub(crate) fn format(&self) -> Option<&str> {
-        self.fmt.as_str()
-    }
-
     pub(crate) fn has_anchors(&self) -> bool {
         !self.trust_anchor_pem.is_empty()
     }

@@ -6,7 +6,8 @@ use self::flight::Flights;
 use super::{Audit, Context, Error, JwtToken, Tokens, token::TokenFacts};
 use crate::{
     domain::{
-        AuditEvent, AuditEventType, Ceremony, Challenge, NewCredential, Operation, RequestMeta, SigningKey, Tenant, Timestamp, User, UserId,
+        AuditEvent, AuditEventType, Ceremony, Challenge, NewCredential, Operation, RegistrationEvidence, RequestMeta, SigningKey, Tenant,
+        Timestamp, User, UserId,
     },
     failpoint,
     hsm::Permit,
@@ -107,11 +108,18 @@ impl Registration {
             };
         failpoint::hit("finalize.verified");
 
+        let known = trust_store.authenticator_name(registration.aaguid, credential.attestation_object());
+        let name = known.map_or_else(|| format!("cred-{}", registration.credential_id), str::to_owned);
+        let evidence = RegistrationEvidence {
+            rp_id: tenant.config.webauthn.relying_party.id.clone(),
+            client_data_json: credential.client_data_json().to_vec(),
+            attestation_object: credential.attestation_object().to_vec(),
+        };
         let new = NewCredential {
             tenant_id: tenant.id,
             id: registration.credential_id,
             user_id: ceremony.user_id.clone(),
-            name: None,
+            name: Some(name),
             public_key: registration.public_key,
             attestation_type: registration.attestation_type,
             attestation: registration.attestation,
@@ -122,7 +130,7 @@ impl Registration {
             user_verified: registration.user_verified,
             is_mfa: false,
             created_at: self.context.clock.now(),
-            evidence: None,
+            evidence: Some(evidence),
         };
         self.store_and_vouch(tenant, &ceremony, new, permit, meta).await
     }

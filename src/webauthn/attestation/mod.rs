@@ -12,6 +12,7 @@ mod tpm;
 use std::borrow::Cow;
 
 use super::{
+    CoseAlgorithm,
     authenticator_data::{AuthenticatorData, AuthenticatorDataError},
     cbor::{self, Map, Value},
     certificate::{Certificate, CertificateError},
@@ -195,6 +196,13 @@ pub(super) fn verify<'a>(
         F::Apple => apple::verify(map()?, subject),
         F::Compound => compound::verify(statement, subject),
     }
+}
+
+/// `alg`: the number of an algorithm that has a name here.
+fn algorithm(statement: &Map<'_>) -> Result<CoseAlgorithm, StatementError> {
+    let id = statement.text("alg").ok_or(StatementError::Missing("alg"))?;
+    let id = id.as_int().ok_or(StatementError::Mistyped("alg", "an integer"))?;
+    CoseAlgorithm::from_id(id).ok_or(StatementError::UnknownAlgorithm(id))
 }
 
 /// `sig`: bytes.

@@ -1,9 +1,8 @@
 //! The `packed` statement format (WebAuthn L3 section 8.2).
 
-use super::{Attestation, StatementError, Subject, certificates, signature};
+use super::{Attestation, StatementError, Subject, algorithm, certificates, signature};
 use crate::domain::AttestationType;
 use crate::webauthn::{
-    CoseAlgorithm,
     cbor::Map,
     certificate::{Certificate, CertificateError, NamePart},
     signature::verify as verify_signature,
@@ -12,9 +11,7 @@ use crate::webauthn::{
 /// The verification procedure.
 pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<Attestation<'a>, StatementError> {
     // 1. Verify that attStmt is valid CBOR conforming to the syntax defined, and extract its fields.
-    let id = statement.text("alg").ok_or(StatementError::Missing("alg"))?;
-    let id = id.as_int().ok_or(StatementError::Mistyped("alg", "an integer"))?;
-    let algorithm = CoseAlgorithm::from_id(id).ok_or(StatementError::UnknownAlgorithm(id))?;
+    let algorithm = algorithm(statement)?;
     let signature = signature(statement)?;
     let signed = subject.signed_bytes();
 
@@ -58,6 +55,8 @@ fn check_certificate(certificate: &Certificate<'_>) -> Result<(), CertificateErr
     require(NamePart::Organization, "O", |text| !text.is_empty())?;
     require(NamePart::OrganizationalUnit, "OU", |text| text == "Authenticator Attestation")?;
     require(NamePart::CommonName, "CN", |text| !text.is_empty())?;
+    // Section 8.2.2: where it names the device, it does so in the standard's form.
+    certificate.device_serial()?;
     if certificate.is_ca()? { Err(CertificateError::IsCa) } else { Ok(()) }
 }
 
@@ -69,7 +68,7 @@ mod tests {
     use crate::{
         domain::AttestationTrust,
         webauthn::{
-            Refusal, SignatureError,
+            CoseAlgorithm, Refusal, SignatureError,
             cbor::Value,
             testing::{CertificateSpec, KeyPair, Maker, SUBJECT, Statement},
         },

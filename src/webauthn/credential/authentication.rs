@@ -20,9 +20,12 @@ const MAX_SIGNATURE: usize = 1024;
 /// A body that cannot be read as an assertion. Nothing was looked up and nothing is consumed. The texts begin with the contract's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AssertionParseError {
-    /// Not a public-key credential of the ceremony, or client data that cannot be read.
+    /// Not a public-key credential of the ceremony.
     #[error("Parse error for Assertion: {0}")]
     Credential(String),
+    /// The client data cannot be read; the same to the contract.
+    #[error("Parse error for Assertion: {0}")]
+    ClientData(String),
     /// `id` is missing or empty.
     #[error("CredentialAssertionResponse with ID missing")]
     IdMissing,
@@ -43,7 +46,19 @@ impl From<Fault> for AssertionParseError {
             Fault::Missing("id") | Fault::Empty("id") => Self::IdMissing,
             Fault::NotBase64Url("id") => Self::IdNotBase64Url,
             Fault::Missing("type") | Fault::Empty("type") | Fault::Mistyped("type", PUBLIC_KEY) => Self::Type,
+            Fault::Within(..) => Self::ClientData(fault.to_string()),
             other => Self::Credential(other.to_string()),
+        }
+    }
+}
+
+impl AssertionParseError {
+    /// The step of WebAuthn L3 section 7.2 that such a body does not come through.
+    pub const fn step(&self) -> u8 {
+        match self {
+            Self::Credential(_) | Self::IdMissing | Self::IdNotBase64Url | Self::Type => 3,
+            Self::AuthenticatorData(_) => 7,
+            Self::ClientData(_) => 9,
         }
     }
 }

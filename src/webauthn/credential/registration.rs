@@ -23,9 +23,12 @@ pub enum ParseError {
     /// Not a public-key credential of the ceremony; the contract's `Parse error for Registration`.
     #[error("Parse error for Registration: {0}")]
     Credential(String),
-    /// Client data or attestation object cannot be read; the contract's `Error parsing attestation response`.
+    /// The client data cannot be read; the contract's `Error parsing attestation response`.
     #[error("Error parsing attestation response: {0}")]
-    Response(String),
+    ClientData(String),
+    /// The attestation object cannot be read; the same to the contract.
+    #[error("Error parsing attestation response: {0}")]
+    AttestationObject(String),
 }
 
 impl ParseError {
@@ -33,8 +36,21 @@ impl ParseError {
         Self::Credential(fault.to_string())
     }
 
-    fn response(fault: &Fault) -> Self {
-        Self::Response(fault.to_string())
+    fn client_data(fault: &Fault) -> Self {
+        Self::ClientData(fault.to_string())
+    }
+
+    fn attestation_object(fault: &Fault) -> Self {
+        Self::AttestationObject(fault.to_string())
+    }
+
+    /// The step of WebAuthn L3 section 7.1 that such a body does not come through.
+    pub const fn step(&self) -> u8 {
+        match self {
+            Self::Credential(_) => 3,
+            Self::ClientData(_) => 6,
+            Self::AttestationObject(_) => 13,
+        }
     }
 }
 
@@ -43,8 +59,8 @@ impl ParseError {
 pub struct RegistrationCredential {
     id: CredentialId,
     pub(in crate::webauthn) client_data: ClientData,
-    pub(in crate::webauthn) client_data_json: Vec<u8>,
-    pub(in crate::webauthn) attestation_object: Vec<u8>,
+    client_data_json: Vec<u8>,
+    attestation_object: Vec<u8>,
     transports: Vec<String>,
 }
 
@@ -57,11 +73,12 @@ impl RegistrationCredential {
         let response = credential.object("response").map_err(|fault| ParseError::credential(&fault))?;
         let transports = transports(&credential, response).map_err(|fault| ParseError::credential(&fault))?;
 
-        let respond = |fault: Fault| ParseError::response(&fault);
-        let (client_data, client_data_json) = parse_client_data(response).map_err(respond)?;
-        let attestation_object = response.bytes("attestationObject", MAX_ATTESTATION_OBJECT).map_err(respond)?;
+        let (client_data, client_data_json) = parse_client_data(response).map_err(|fault| ParseError::client_data(&fault))?;
+        let attestation_object = response.bytes("attestationObject", MAX_ATTESTATION_OBJECT);
+        let attestation_object = attestation_object.map_err(|fault| ParseError::attestation_object(&fault))?;
         // Read here only to refuse it here, before a ceremony is looked up; keeping what borrows from it is not worth the microsecond.
-        AttestationObject::parse(&attestation_object).map_err(|error| ParseError::Response(format!("attestationObject: {error}")))?;
+        AttestationObject::parse(&attestation_object)
+            .map_err(|error| ParseError::AttestationObject(format!("attestationObject: {error}")))?;
         Ok(Self { id, client_data, client_data_json, attestation_object, transports })
     }
 
@@ -73,6 +90,16 @@ impl RegistrationCredential {
     /// `id`, which is `rawId`. What is stored is the id in the authenticator's data ([`crate::webauthn::Registration::credential_id`]).
     pub fn id(&self) -> &CredentialId {
         &self.id
+    }
+
+    /// `response.clientDataJSON` as received: with the attestation object, the evidence from which the statement can be verified again.
+    pub fn client_data_json(&self) -> &[u8] {
+        &self.client_data_json
+    }
+
+    /// `response.attestationObject` as received.
+    pub fn attestation_object(&self) -> &[u8] {
+        &self.attestation_object
     }
 
     /// How the browser says it reached the authenticator: `response.transports`, or a top-level `transports` as older clients send it.
@@ -164,7 +191,7 @@ mod tests {
             let bad = [json!(null), json!(7), json!(true), json!([]), json!({}), json!(""), json!("+/+/"), json!("AAAAA")];
             for credential in bad.into_iter().map(|value| changed(pointer, value)).chain([missing]) {
                 match parse(&credential) {
-                    Err(ParseError::Response(_)) if response || pointer == "/response" => {}
+                    Err(ParseError::ClientData(_) | ParseError::AttestationObject(_)) if response || pointer == "/response" => {}
                     Err(ParseError::Credential(_)) if !response => {}
                     other => panic!("{pointer} {other:?}"),
                 }
@@ -190,8 +217,8 @@ mod tests {
     #[test]
     fn sizes_are_bounded() {
         let long = |n: usize| json!("A".repeat(n));
-        assert!(matches!(parse(&changed("/response/clientDataJSON", long(12_000))), Err(ParseError::Response(_))));
-        assert!(matches!(parse(&changed("/response/attestationObject", long(90_000))), Err(ParseError::Response(_))));
+        assert!(matches!(parse(&changed("/response/clientDataJSON", long(12_000))), Err(ParseError::ClientData(_))));
+        assert!(matches!(parse(&changed("/response/attestationObject", long(90_000))), Err(ParseError::AttestationObject(_))));
         assert!(matches!(parse(&changed("/id", long(1_368))), Err(ParseError::Credential(_))));
         assert!(matches!(parse(&changed("/x", long(MAX_BODY))), Err(ParseError::Credential(_))));
     }

@@ -3,12 +3,14 @@
 use super::{
     crl::{Crl, CrlFault, check_revocation},
     entries::{self, SkippedEntry},
-    jws::Jws,
 };
 use crate::{
     domain::{MetadataBlob, Timestamp},
-    webauthn::{SignatureError, TrustAnchor, certificate::Certificate, metadata::chain, signature},
+    webauthn::{JwsError, SignatureError, TrustAnchor, certificate::Certificate, jws::Jws, metadata::chain},
 };
+
+/// The most bytes of a BLOB. The one of October 2026 has some 10 million.
+const MAX_LEN: usize = 64 << 20;
 
 /// Why a BLOB is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +83,22 @@ pub enum BlobError {
     Payload(String),
 }
 
+impl From<JwsError> for BlobError {
+    fn from(error: JwsError) -> Self {
+        match error {
+            JwsError::TooLong(max) => Self::TooLarge(max),
+            JwsError::NotCompact => Self::NotJws("it does not have three parts"),
+            JwsError::NotBase64Url(part) => Self::NotJws(part),
+            JwsError::Header(fault) => Self::Header(fault),
+            JwsError::Critical => Self::Critical,
+            JwsError::Algorithm(name) => Self::Algorithm(name),
+            JwsError::CertificateUrl => Self::CertificateUrl,
+            JwsError::CertificateCount(max) => Self::CertificateCount(max),
+            JwsError::Certificate(n) => Self::Certificate(n),
+        }
+    }
+}
+
 /// What was found while a BLOB was verified, for the log of whoever imports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
@@ -113,9 +131,9 @@ pub fn verify_blob(
     signer_name: Option<&str>,
     now: Timestamp,
 ) -> Result<(MetadataBlob, Verified), BlobError> {
-    let jws = Jws::parse(text)?;
+    let jws = Jws::parse(text.trim_ascii(), MAX_LEN)?;
     // Steps 4 and 5: the certificates, which are those of x5c.
-    let path = chain::establish(&jws.x5c, roots, signer_name, now)?;
+    let path = chain::establish(&jws.certificates, roots, signer_name, now)?;
     // Step 2: their revocation.
     let unchecked = check_revocation(&path, crls, now)?;
     // Step 6: the signature. Nothing of the payload is decoded before.
@@ -128,10 +146,9 @@ pub fn verify_blob(
 }
 
 fn verify_signature(jws: &Jws<'_>) -> Result<(), BlobError> {
-    let leaf = jws.x5c.first().ok_or(BlobError::Certificate(0))?;
+    let leaf = jws.certificates.first().ok_or(BlobError::Certificate(0))?;
     let key = Certificate::parse(leaf).and_then(|leaf| leaf.public_key()).map_err(|_| BlobError::Key)?;
-    let signature = jws.signature().ok_or(BlobError::Signature)?;
-    signature::verify(jws.algorithm, &key, jws.signed, &signature).map_err(|error| match error {
+    jws.verify(&key).map_err(|error| match error {
         SignatureError::KeyMismatch(_) | SignatureError::Unsupported(_) => BlobError::Key,
         SignatureError::Invalid => BlobError::Signature,
     })

@@ -1,8 +1,8 @@
 //! FIDO metadata: what is known of models of authenticators, and how it is known to come from the FIDO Alliance.
 //!
 //! Written to the FIDO Metadata Service v3.0 (Proposed Standard of 2021-05-18), with what v3.1 adds to status reports. One file per
-//! concern: `jws` takes the signed text apart, `chain` finds the way from its certificate to a root, `crl` asks whether a certificate of
-//! that way was revoked, `entries` reads the payload, `registry` knows its words, `status` judges its reports.
+//! concern: `blob` is the whole, `chain` finds the way from its certificate to a root, `crl` asks whether a certificate of that way was
+//! revoked, `entries` reads the payload, `registry` knows its words, `status` judges its reports.
 
 mod blob;
 mod chain;
@@ -10,7 +10,6 @@ mod crl;
 mod entries;
 #[cfg(fuzzing)]
 mod fuzzing;
-mod jws;
 mod registry;
 mod status;
 

@@ -24,7 +24,7 @@ use std::borrow::Cow;
 use openssl::{bn::BigNum, ecdsa::EcdsaSig, error::ErrorStack};
 
 use self::structures::{CertInfo, Hash, Key, PublicArea, Scheme, Signature};
-use super::{Attestation, StatementError, Subject, certificates, signature};
+use super::{Attestation, StatementError, Subject, algorithm, certificates, signature};
 use crate::domain::AttestationType;
 use crate::webauthn::{
     CoseAlgorithm, SignatureError,
@@ -98,8 +98,7 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
     if member("ver")?.as_text().ok_or(StatementError::Mistyped("ver", "a text"))? != "2.0" {
         return Err(TpmError::Version.into());
     }
-    let id = member("alg")?.as_int().ok_or(StatementError::Mistyped("alg", "an integer"))?;
-    let algorithm = CoseAlgorithm::from_id(id).ok_or(StatementError::UnknownAlgorithm(id))?;
+    let algorithm = algorithm(statement)?;
     let (hash, scheme) = hash_and_scheme(algorithm).ok_or(TpmError::Algorithm(algorithm))?;
     let (signature, cert_info, public_area) = (signature(statement)?, bytes("certInfo")?, PublicArea::parse(bytes("pubArea")?)?);
     let sha1 = [("alg", hash), ("nameAlg", public_area.name_hash)].into_iter().find(|(_, hash)| *hash == Hash::Sha1);

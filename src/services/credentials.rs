@@ -1,0 +1,74 @@
+//! Stored credentials, and the evidence that they were made of.
+
+use serde_json::{Value, json};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{Context, Error};
+use crate::{
+    domain::{Credential, CredentialId, RegistrationEvidence, Tenant},
+    webauthn::client_challenge,
+};
+
+/// How many credentials are read at once.
+const PAGE: u32 = 500;
+
+/// The use cases of credentials.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    context: Context,
+}
+
+impl Credentials {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// The tenant's credentials in the order of their ids, the next ones after `after`. None when there are no more.
+    pub async fn page(&self, tenant: &Tenant, after: Option<&CredentialId>) -> Result<Vec<Credential>, Error> {
+        Ok(self.context.store.credentials(tenant.id, after, PAGE).await?)
+    }
+
+    /// The next credentials after `after` whose evidence was kept, each with the evidence in the form that [`super::inspect`] is given.
+    pub async fn evidence_page(&self, tenant: &Tenant, after: Option<&CredentialId>) -> Result<Vec<(CredentialId, Value)>, Error> {
+        let page = self.context.store.registration_evidence(tenant.id, after, PAGE).await?;
+        Ok(page.into_iter().map(|(credential, evidence)| (credential.data.id.clone(), line(tenant, &credential, &evidence))).collect())
+    }
+
+    /// One credential's evidence in that form, if there is such a credential and its evidence was kept.
+    pub async fn evidence(&self, tenant: &Tenant, id: &CredentialId) -> Result<Option<Value>, Error> {
+        let store = &self.context.store;
+        let (credential, evidence) = (store.credential(tenant.id, id).await?, store.credential_evidence(tenant.id, id).await?);
+        Ok(credential.zip(evidence).map(|(credential, evidence)| line(tenant, &credential, &evidence)))
+    }
+}
+
+/// A registration as an auditor is given it.
+///
+/// The challenge is the one that the evidence itself has: that it was ours, and used once, the audit log says. Origins are the tenant's of
+/// today; the user must have been verified where the record says so; certificates are judged as on the day on which it was made.
+fn line(tenant: &Tenant, credential: &Credential, evidence: &RegistrationEvidence) -> Value {
+    let data = &credential.data;
+    let base64url = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    json!({
+        "name": data.id.to_string(),
+        "kind": "registration",
+        "rp_id": evidence.rp_id,
+        "origin": tenant.config.webauthn.relying_party.origins,
+        "challenge_b64url": client_challenge(&evidence.client_data_json).map(|challenge| base64url(challenge.as_bytes())).unwrap_or_default(),
+        "user_verification_required": data.user_verified,
+        "cross_origin_allowed": tenant.settings.allow_cross_origin,
+        "top_origin": tenant.settings.top_origins,
+        "credential": {
+            "id": data.id.to_string(),
+            "rawId": data.id.to_string(),
+            "type": "public-key",
+            "response": {
+                "clientDataJSON": base64url(&evidence.client_data_json),
+                "attestationObject": base64url(&evidence.attestation_object),
+            },
+            "clientExtensionResults": {},
+        },
+        "at_time": data.created_at.to_string(),
+    })
+}

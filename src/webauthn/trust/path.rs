@@ -1,0 +1,172 @@
+//! The path from an attestation certificate to an anchor: OpenSSL finds it, within the rules of RFC 5280 section 6.
+
+use std::borrow::Cow;
+
+use openssl::{
+    error::ErrorStack,
+    stack::Stack,
+    x509::{
+        X509, X509NameRef, X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyResult,
+        store::X509StoreBuilder,
+        verify::{X509VerifyFlags, X509VerifyParam},
+    },
+};
+
+use super::{AnchorSet, TrustError};
+use crate::domain::Timestamp;
+
+/// The security level of OpenSSL: 112 bits, so no RSA below 2048 bits, no curve below 224, and no signature with SHA-1 or MD5. The
+/// signature on an anchor itself is not looked at.
+const SECURITY_LEVEL: i32 = 2;
+
+/// The most anchors that are tried one by one, where several that have the name looked for give no path together.
+const MAX_TRIES: usize = 8;
+
+/// The most characters of a name that are shown, and the most parts of it.
+const MAX_NAME: usize = 256;
+const MAX_NAME_PARTS: usize = 16;
+
+/// A path, the attestation certificate first.
+#[derive(Debug)]
+pub(super) struct Path<'a> {
+    pub(super) certificates: Vec<X509>,
+    /// The set that its last certificate is in.
+    pub(super) set: &'a str,
+}
+
+/// A path from the first of these certificates, in DER, to an anchor of these sets, valid at an instant.
+///
+/// - An anchor may be a root, an intermediate or the attestation certificate (X509_V_FLAG_PARTIAL_CHAIN); its own dates count.
+/// - What certificates are for is not judged beyond that CAs' are CAs': no purpose is set, so extended key usage is the format's to judge
+///   (TPMs' is critical, and has no name in OpenSSL). A critical extension that OpenSSL does not know is a reason to refuse, as RFC 5280
+///   section 4.2 has it; those of genuine TPMs (subjectAltName, certificatePolicies) it knows.
+/// - Certificates after the first that are not on the path, such as the anchor itself, must be in order too.
+pub(super) fn find<'a>(
+    path: &[Cow<'_, [u8]>],
+    sets: &[(&'a str, &'a AnchorSet)],
+    now: Timestamp,
+    looked_in: impl Fn() -> String,
+) -> Result<Path<'a>, TrustError> {
+    let failed = |Stop { subject, why }| TrustError::NoPath { subject, why, looked_in: looked_in() };
+    let path = read(path).map_err(failed)?;
+    let candidates = candidates(&path, sets);
+    let anchors: Vec<_> = candidates.iter().map(|(_, anchor)| *anchor).collect();
+    let certificates = search_all(&path, &anchors, now).map_err(failed)?;
+    check_order(&path, &certificates)?;
+    let is_end = |anchor: &X509| certificates.last().is_some_and(|last| last == anchor);
+    let set = candidates.iter().find(|(_, anchor)| is_end(anchor)).map_or("", |(set, _)| set);
+    Ok(Path { certificates, set })
+}
+
+/// Where a search ended, and why.
+struct Stop {
+    subject: String,
+    why: String,
+}
+
+impl Stop {
+    fn at(certificate: Option<&X509Ref>, why: &str) -> Self {
+        Self { subject: certificate.map(|certificate| name(certificate.subject_name())).unwrap_or_default(), why: why.to_owned() }
+    }
+}
+
+fn read(path: &[Cow<'_, [u8]>]) -> Result<Vec<X509>, Stop> {
+    let unreadable = |n| Stop { subject: format!("certificate {n}"), why: "it cannot be read".to_owned() };
+    path.iter().enumerate().map(|(n, der)| X509::from_der(der).map_err(|_| unreadable(n))).collect()
+}
+
+/// The anchors that could be on a path of these certificates, each with its set: those that have the name of one, or of an issuer.
+fn candidates<'a>(path: &[X509], sets: &[(&'a str, &'a AnchorSet)]) -> Vec<(&'a str, &'a X509)> {
+    let mut names: Vec<_> = path.iter().flat_map(|c| [c.subject_name_hash(), c.issuer_name_hash()]).collect();
+    names.sort_unstable();
+    names.dedup();
+    let of_set = |&(set, anchors): &(&'a str, &'a AnchorSet)| {
+        names.iter().flat_map(move |&name| anchors.named(name)).map(move |anchor| (set, anchor)).collect::<Vec<_>>()
+    };
+    sets.iter().flat_map(of_set).collect()
+}
+
+/// With all anchors; then with one at a time, since OpenSSL tries only one of several that have the same name.
+fn search_all(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X509>, Stop> {
+    let found = search(path, anchors, now);
+    if found.is_ok() || anchors.len() < 2 {
+        return found;
+    }
+    anchors.iter().take(MAX_TRIES).find_map(|anchor| search(path, &[anchor], now).ok()).map_or(found, Ok)
+}
+
+fn search(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X509>, Stop> {
+    let Some((leaf, others)) = path.split_first() else { return Err(Stop::at(None, "there is no certificate")) };
+    let search = || -> Result<_, ErrorStack> {
+        let mut param = X509VerifyParam::new()?;
+        param.set_time(now.as_secs());
+        param.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        param.set_auth_level(SECURITY_LEVEL);
+        let mut store = X509StoreBuilder::new()?;
+        store.set_param(&param)?;
+        for &anchor in anchors {
+            store.add_cert(anchor.clone())?;
+        }
+        let mut untrusted = Stack::new()?;
+        for certificate in others {
+            untrusted.push(certificate.clone())?;
+        }
+        X509StoreContext::new()?.init(&store.build(), leaf, &untrusted, |context| Ok(verdict(context)))
+    };
+    let found = search().unwrap_or_else(|_| Err(Stop::at(Some(leaf), "OpenSSL could not judge it")));
+    // A path that failed leaves its errors behind. They are not the next caller's.
+    drop(ErrorStack::get());
+    let mut found = found?;
+    // OpenSSL is content with an anchor anywhere in the chain that it made. The path ends in the first.
+    let end = found.iter().position(|certificate| anchors.contains(&certificate));
+    found.truncate(end.map_or(0, |end| end + 1));
+    if found.is_empty() { Err(Stop::at(Some(leaf), "OpenSSL could not judge it")) } else { Ok(found) }
+}
+
+fn verdict(context: &mut X509StoreContextRef) -> Result<Vec<X509>, Stop> {
+    let found = context.verify_cert();
+    match (found, context.error()) {
+        (Ok(true), X509VerifyResult::OK) => Ok(context.chain().into_iter().flatten().map(X509Ref::to_owned).collect()),
+        // Two answers that must agree: neither alone is taken for a yes.
+        (_, X509VerifyResult::OK) => Err(Stop::at(context.current_cert(), "OpenSSL could not judge it")),
+        (_, error) => Err(Stop::at(context.current_cert(), error.error_string())),
+    }
+}
+
+/// OpenSSL takes what it needs from a bag; the standard has a chain, in order. The links that are in `found` were verified there.
+fn check_order(path: &[X509], found: &[X509]) -> Result<(), TrustError> {
+    for (place, pair) in path.windows(2).enumerate() {
+        let [subject, issuer] = pair else { continue };
+        let is_in_found = found.get(place..place + 2).is_some_and(|found| found == pair);
+        if !is_in_found && !is_issued_by(subject, issuer) {
+            return Err(TrustError::NotAChain { place, subject: name(subject.subject_name()) });
+        }
+    }
+    Ok(())
+}
+
+fn is_issued_by(subject: &X509Ref, issuer: &X509Ref) -> bool {
+    let signed = || issuer.public_key().is_ok_and(|key| subject.verify(&key).unwrap_or(false));
+    let is_issued = issuer.issued(subject) == X509VerifyResult::OK && signed();
+    drop(ErrorStack::get());
+    is_issued
+}
+
+/// A name for people: `CN=.., O=..`, escaped and cut.
+pub(super) fn name(name: &X509NameRef) -> String {
+    let part = |entry: &openssl::x509::X509NameEntryRef| {
+        let kind = entry.object().nid().short_name().ok().filter(|kind| *kind != "UNDEF");
+        let kind = kind.map_or_else(|| entry.object().to_string(), ToOwned::to_owned);
+        let text = entry.data().to_string().unwrap_or_else(|_| "?".to_owned());
+        format!("{kind}={}", escaped(&text.chars().take(MAX_NAME).collect::<String>()))
+    };
+    let parts: Vec<_> = name.entries().take(MAX_NAME_PARTS).map(part).collect();
+    if parts.is_empty() { "(no subject)".to_owned() } else { parts.join(", ").chars().take(MAX_NAME).collect() }
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests;
