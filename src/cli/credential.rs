@@ -63,7 +63,15 @@ async fn list(services: &Services, tenant: &Tenant, output: &Output) -> Result<(
             let record = &data.attestation;
             let names = [data.id.to_string(), data.user_id.to_string(), data.name.clone().unwrap_or_default()];
             let [id, user, name] = names;
-            [id, user, name, data.attestation_type.clone(), record.attestation_type.to_string(), record.trust.to_string(), data.created_at.to_string()]
+            [
+                id,
+                user,
+                name,
+                data.attestation_type.clone(),
+                record.attestation_type.to_string(),
+                record.trust.to_string(),
+                data.created_at.to_string(),
+            ]
         };
         table(["id", "user", "name", "format", "type", "trust", "created"], credentials.iter().map(row))
     })

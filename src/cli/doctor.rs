@@ -99,9 +99,10 @@ fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
 async fn check_metadata(store: &Store) -> Finding {
     match store.metadata().await {
         Ok(None) => Finding::good("metadata", "none: models of authenticators are not judged by the FIDO metadata"),
-        Ok(Some((head, entries))) if !head.is_overdue(SystemClock.now()) => {
-            Finding::good("metadata", format!("no. {} with {} models, the next is due on {}", head.no, entries.len(), head.next_update.date()))
-        }
+        Ok(Some((head, entries))) if !head.is_overdue(SystemClock.now()) => Finding::good(
+            "metadata",
+            format!("no. {} with {} models, the next is due on {}", head.no, entries.len(), head.next_update.date()),
+        ),
         Ok(Some((head, _))) => {
             let detail = format!("no. {} should have been followed by a newer one on {}", head.no, head.next_update.date());
             Finding::bad("metadata", detail, "run `passkey-hsm mds update`, daily")

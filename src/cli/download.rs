@@ -19,7 +19,8 @@ const LIMIT: Duration = Duration::from_mins(2);
 
 /// All of a file, or of standard input for `-`.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let source: Box<dyn Read> = if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(|e| fault(path, &e))?) };
+    let source: Box<dyn Read> =
+        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(|e| fault(path, &e))?) };
     let mut bytes = Vec::new();
     source.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(|e| fault(path, &e))?;
     within(bytes.len() as u64, path.display()).map(|()| bytes)

@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// A PEM file of trust anchors to judge every chain by. A line's own anchors count too
     #[arg(long, value_name = "FILE")]
     anchors: Vec<PathBuf>,
-    /// Refuse what leads to no anchor, whatever a line says
+    /// Refuse chains that lead to none of the anchors, whether or not a line asks for it
     #[arg(long)]
     check_chain: bool,
 }

@@ -208,7 +208,8 @@ pub struct AttestationPolicy {
     pub enterprise: EnterpriseDemand,
     /// Whether TPM statements may be signed with RSA and SHA-1, as those of the years of TPM 1.2 are.
     pub allow_rs1: bool,
-    /// Whether android-key statements must say that the key lives in hardware (`teeEnforced` alone counts).
+    /// Whether android-key statements must say that the key lives in hardware: `teeEnforced` alone counts, and neither the attestation's nor
+    /// the keystore's level may be that of software.
     pub android_key_hardware: bool,
 }
 

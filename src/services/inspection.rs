@@ -135,7 +135,8 @@ pub fn inspect(evidence: &Evidence<'_>) -> Result<Finding, EvidenceError> {
 
 /// Whether a body is an authentication's: only that has a signature beside its client data.
 fn is_assertion(body: &Value) -> bool {
-    body.pointer("/response/signature").is_some() || body.pointer("/response/authenticatorData").is_some() && body.pointer("/response/attestationObject").is_none()
+    body.pointer("/response/signature").is_some()
+        || body.pointer("/response/authenticatorData").is_some() && body.pointer("/response/attestationObject").is_none()
 }
 
 impl Finding {

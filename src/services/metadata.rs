@@ -8,7 +8,10 @@ use super::{Context, Error};
 use crate::{
     domain::{Aaguid, AnchorSetName, CredentialOfModel, MetadataEntry, MetadataHead, StatusReport},
     storage::{self, MetadataUpdate},
-    webauthn::{self, BlobError, Crl, CrlError, MDS_ROOT_SHA256, TrustAnchor, TrustAnchorError, Verified, attestation_path, forbidding, key_identifiers},
+    webauthn::{
+        self, BlobError, Crl, CrlError, MDS_ROOT_SHA256, TrustAnchor, TrustAnchorError, Verified, attestation_path, forbidding,
+        key_identifiers,
+    },
 };
 
 /// Why metadata or anchors were not taken.

@@ -67,7 +67,7 @@ pub struct Registration {
     pub attestation_type: String,
     /// What the statement was found to be, and to be worth.
     pub attestation: AttestationRecord,
-    /// The authenticator's model: attested where the statement is trusted, else claimed.
+    /// The authenticator's model: attested where the statement is trusted, else claimed. A fido-u2f statement attests no AAGUID.
     pub aaguid: Aaguid,
     /// Its signature counter.
     pub sign_count: u32,
@@ -144,7 +144,8 @@ pub fn verify_registration(
     let hash = sha256(credential.client_data_json());
 
     // 13. Perform CBOR decoding on attestationObject to obtain the statement format fmt, the authenticator data and the statement.
-    let object = AttestationObject::parse(credential.attestation_object()).map_err(|e| at(13)(Refusal::AttestationObject(e.to_string())))?;
+    let object =
+        AttestationObject::parse(credential.attestation_object()).map_err(|e| at(13)(Refusal::AttestationObject(e.to_string())))?;
     let data = &object.authenticator_data;
     let attested = data.attested.as_ref().ok_or_else(|| at(13)(AuthenticatorDataError::NoCredential))?;
 

@@ -6,7 +6,8 @@ use self::flight::Flights;
 use super::{Audit, Context, Error, JwtToken, Tokens, token::TokenFacts};
 use crate::{
     domain::{
-        AuditEvent, AuditEventType, Ceremony, Challenge, NewCredential, Operation, RegistrationEvidence, RequestMeta, SigningKey, Tenant, Timestamp, User, UserId,
+        AuditEvent, AuditEventType, Ceremony, Challenge, NewCredential, Operation, RegistrationEvidence, RequestMeta, SigningKey, Tenant,
+        Timestamp, User, UserId,
     },
     failpoint,
     hsm::Permit,

@@ -77,7 +77,8 @@ impl RegistrationCredential {
         let attestation_object = response.bytes("attestationObject", MAX_ATTESTATION_OBJECT);
         let attestation_object = attestation_object.map_err(|fault| ParseError::attestation_object(&fault))?;
         // Read here only to refuse it here, before a ceremony is looked up; keeping what borrows from it is not worth the microsecond.
-        AttestationObject::parse(&attestation_object).map_err(|error| ParseError::AttestationObject(format!("attestationObject: {error}")))?;
+        AttestationObject::parse(&attestation_object)
+            .map_err(|error| ParseError::AttestationObject(format!("attestationObject: {error}")))?;
         Ok(Self { id, client_data, client_data_json, attestation_object, transports })
     }
 

@@ -75,15 +75,19 @@ fn read(path: &[Cow<'_, [u8]>]) -> Result<Vec<X509>, Stop> {
     path.iter().enumerate().map(|(n, der)| X509::from_der(der).map_err(|_| unreadable(n))).collect()
 }
 
-/// The anchors that could be on a path of these certificates, each with its set: those that have the name of one, or of an issuer.
+/// The anchors that could be on a path of these certificates, each with its set: those that have the name of an issuer, and the first
+/// certificate itself.
 fn candidates<'a>(path: &[X509], sets: &[(&'a str, &'a AnchorSet)]) -> Vec<(&'a str, &'a X509)> {
-    let mut names: Vec<_> = path.iter().flat_map(|c| [c.subject_name_hash(), c.issuer_name_hash()]).collect();
+    let mut names: Vec<_> = path.iter().map(|certificate| certificate.issuer_name_hash()).collect();
     names.sort_unstable();
     names.dedup();
-    let of_set = |&(set, anchors): &(&'a str, &'a AnchorSet)| {
-        names.iter().flat_map(move |&name| anchors.named(name)).map(move |anchor| (set, anchor)).collect::<Vec<_>>()
-    };
-    sets.iter().flat_map(of_set).collect()
+    let mut found = Vec::new();
+    for &(set, anchors) in sets {
+        found.extend(names.iter().flat_map(|&name| anchors.named(name)).map(|anchor| (set, anchor)));
+        let itself = path.first().and_then(|leaf| anchors.named(leaf.subject_name_hash()).find(|anchor| *anchor == leaf));
+        found.extend(itself.map(|anchor| (set, anchor)));
+    }
+    found
 }
 
 /// With all anchors; then with one at a time, since OpenSSL tries only one of several that have the same name.

@@ -4,7 +4,7 @@ use crate::{
     webauthn::{
         Refusal, StatementError,
         certificate::CertificateError,
-        testing::{CertificateSpec, KeyPair, Maker, NEW_YEAR, Statement},
+        testing::{CertificateSpec, Maker, NEW_YEAR, Statement},
         trust::TrustAnchor,
     },
 };
@@ -355,4 +355,14 @@ fn parts_have_their_own_statements() {
     let parts = parts(AttestationFormat::Compound, &attestation, &statement);
     let found: Vec<_> = parts.iter().map(|part| (part.format, part.algorithm)).collect();
     assert_eq!(found, [(AttestationFormat::Packed, Some(-7)), (AttestationFormat::Tpm, Some(-257))]);
+}
+
+#[test]
+fn a_compound_registration_is_judged() {
+    let chain = Chain::new();
+    let maker = || device(Statement::Compound(vec![Statement::PackedSelf, chain.packed(X5C)]));
+    let record = judged(&maker(), &policy(REQUIRE), &by_name(&[chain.anchor(ROOT)])).unwrap();
+    assert_eq!((record.format, record.trust), (AttestationFormat::Packed, Trusted));
+    let ed25519 = store(&[], &[MetadataEntry { algorithms: vec![-8], ..chain.entry(&[ROOT]) }]);
+    assert!(matches!(judged(&maker(), &policy(JUDGE), &ed25519), Err(TrustError::Algorithm { algorithm: -7, .. })));
 }
