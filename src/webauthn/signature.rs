@@ -112,11 +112,11 @@ fn verify_ecdsa(digest: MessageDigest, key: &EcKeyRef<Public>, message: &[u8], s
 fn verify_pkcs1(digest: MessageDigest, key: &PKeyRef<Public>, message: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
     let key = key.rsa()?;
     let length = signature.len();
-    let mut held = vec![0; length];
     let Some(expected) = encoded(digest, message, length)?.filter(|_| u32::try_from(length).is_ok_and(|length| length == key.size()))
     else {
         return Ok(false);
     };
+    let mut held = vec![0; length];
     let held_length = key.public_decrypt(signature, &mut held, Padding::NONE)?;
     Ok(held_length == length && held == expected)
 }
