@@ -1,6 +1,6 @@
 //! The policy: what a verified statement is worth, and whether that is enough (WebAuthn L3 section 7.1, steps 23 and 24).
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use openssl::x509::X509Ref;
 use uuid::Uuid;
@@ -15,11 +15,8 @@ use crate::{
         Aaguid, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType, EnterpriseDemand, MDS_ANCHORS,
         PathCertificate, StaleMetadata, Timestamp, TrustDemand,
     },
-    webauthn::{CoseAlgorithm, attestation::Attestation, cbor::Value, certificate::Certificate, metadata::forbidding},
+    webauthn::{CoseAlgorithm, attestation::Attestation, cbor::Value, certificate::Certificate, chain::name, metadata::forbidding},
 };
-
-/// `nextUpdate` is a day: metadata is stale when that day has passed.
-const DAY: Duration = Duration::from_hours(24);
 
 /// What is judged.
 #[derive(Debug)]
@@ -200,8 +197,7 @@ impl<'a> Judge<'a> {
     }
 
     fn is_stale(&self) -> bool {
-        let due = self.store.head.as_ref().map(|head| head.next_update);
-        self.policy.stale_metadata == StaleMetadata::Distrust && due.is_some_and(|due| self.now.since(due) > DAY)
+        self.policy.stale_metadata == StaleMetadata::Distrust && self.store.head.as_ref().is_some_and(|head| head.is_overdue(self.now))
     }
 
     fn key_identifiers(&self, certificates: &[Certificate<'_>]) -> Vec<String> {
@@ -315,7 +311,7 @@ fn said<T: Copy>(models: &[&Model], list: impl Fn(&Model) -> &[T]) -> Vec<T> {
 }
 
 fn named(certificate: &X509Ref) -> PathCertificate {
-    PathCertificate { subject: path::name(certificate.subject_name()), sha256: sha256(certificate) }
+    PathCertificate { subject: name(certificate.subject_name()), sha256: sha256(certificate) }
 }
 
 #[cfg(test)]

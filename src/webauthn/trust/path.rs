@@ -2,29 +2,16 @@
 
 use std::borrow::Cow;
 
-use openssl::{
-    error::ErrorStack,
-    stack::Stack,
-    x509::{
-        X509, X509NameRef, X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyResult,
-        store::X509StoreBuilder,
-        verify::{X509VerifyFlags, X509VerifyParam},
-    },
-};
+use openssl::x509::{X509, X509Ref, verify::X509VerifyFlags};
 
 use super::{AnchorSet, TrustError};
-use crate::domain::Timestamp;
-
-/// The security level of OpenSSL: 112 bits, so no RSA below 2048 bits, no curve below 224, and no signature with SHA-1 or MD5. The
-/// signature on an anchor itself is not looked at.
-const SECURITY_LEVEL: i32 = 2;
+use crate::{
+    domain::Timestamp,
+    webauthn::chain::{self, is_issued_by, name},
+};
 
 /// The most anchors that are tried one by one, where several that have the name looked for give no path together.
 const MAX_TRIES: usize = 8;
-
-/// The most characters of a name that are shown, and the most parts of it.
-const MAX_NAME: usize = 256;
-const MAX_NAME_PARTS: usize = 16;
 
 /// A path, the attestation certificate first.
 #[derive(Debug)]
@@ -101,40 +88,12 @@ fn search_all(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X5
 
 fn search(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X509>, Stop> {
     let Some((leaf, others)) = path.split_first() else { return Err(Stop::at(None, "there is no certificate")) };
-    let search = || -> Result<_, ErrorStack> {
-        let mut param = X509VerifyParam::new()?;
-        param.set_time(now.as_secs());
-        param.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-        param.set_auth_level(SECURITY_LEVEL);
-        let mut store = X509StoreBuilder::new()?;
-        store.set_param(&param)?;
-        for &anchor in anchors {
-            store.add_cert(anchor.clone())?;
-        }
-        let mut untrusted = Stack::new()?;
-        for certificate in others {
-            untrusted.push(certificate.clone())?;
-        }
-        X509StoreContext::new()?.init(&store.build(), leaf, &untrusted, |context| Ok(verdict(context)))
-    };
-    let found = search().unwrap_or_else(|_| Err(Stop::at(Some(leaf), "OpenSSL could not judge it")));
-    // A path that failed leaves its errors behind. They are not the next caller's.
-    drop(ErrorStack::get());
-    let mut found = found?;
+    let found = chain::find_path(leaf, others, anchors.iter().copied(), now, |param| param.set_flags(X509VerifyFlags::PARTIAL_CHAIN));
+    let mut found = found.map_err(|no_path| Stop::at(no_path.certificate.as_deref().or(Some(leaf)), no_path.why()))?;
     // OpenSSL is content with an anchor anywhere in the chain that it made. The path ends in the first.
     let end = found.iter().position(|certificate| anchors.contains(&certificate));
     found.truncate(end.map_or(0, |end| end + 1));
-    if found.is_empty() { Err(Stop::at(Some(leaf), "OpenSSL could not judge it")) } else { Ok(found) }
-}
-
-fn verdict(context: &mut X509StoreContextRef) -> Result<Vec<X509>, Stop> {
-    let found = context.verify_cert();
-    match (found, context.error()) {
-        (Ok(true), X509VerifyResult::OK) => Ok(context.chain().into_iter().flatten().map(X509Ref::to_owned).collect()),
-        // Two answers that must agree: neither alone is taken for a yes.
-        (_, X509VerifyResult::OK) => Err(Stop::at(context.current_cert(), "OpenSSL could not judge it")),
-        (_, error) => Err(Stop::at(context.current_cert(), error.error_string())),
-    }
+    if found.is_empty() { Err(Stop::at(Some(leaf), "the path that was found has no anchor")) } else { Ok(found) }
 }
 
 /// OpenSSL takes what it needs from a bag; the standard has a chain, in order. The links that are in `found` were verified there.
@@ -147,29 +106,6 @@ fn check_order(path: &[X509], found: &[X509]) -> Result<(), TrustError> {
         }
     }
     Ok(())
-}
-
-fn is_issued_by(subject: &X509Ref, issuer: &X509Ref) -> bool {
-    let signed = || issuer.public_key().is_ok_and(|key| subject.verify(&key).unwrap_or(false));
-    let is_issued = issuer.issued(subject) == X509VerifyResult::OK && signed();
-    drop(ErrorStack::get());
-    is_issued
-}
-
-/// A name for people: `CN=.., O=..`, escaped and cut.
-pub(super) fn name(name: &X509NameRef) -> String {
-    let part = |entry: &openssl::x509::X509NameEntryRef| {
-        let kind = entry.object().nid().short_name().ok().filter(|kind| *kind != "UNDEF");
-        let kind = kind.map_or_else(|| entry.object().to_string(), ToOwned::to_owned);
-        let text = entry.data().to_string().unwrap_or_else(|_| "?".to_owned());
-        format!("{kind}={}", escaped(&text.chars().take(MAX_NAME).collect::<String>()))
-    };
-    let parts: Vec<_> = name.entries().take(MAX_NAME_PARTS).map(part).collect();
-    if parts.is_empty() { "(no subject)".to_owned() } else { parts.join(", ").chars().take(MAX_NAME).collect() }
-}
-
-fn escaped(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

@@ -129,9 +129,9 @@ fn stale_metadata_judges_nothing_where_it_is_distrusted() {
     // The update was due on new year's day.
     let surrogate = |entry| MetadataEntry { attestation_types: vec![AttestationType::SelfAttestation], ..entry };
     let store = |change: &dyn Fn(MetadataEntry) -> MetadataEntry| store(&[], &[change(chain.entry(&[ROOT]))]);
-    assert_eq!(judged(&at(1, 0), &distrust, &store(&|entry| entry)).unwrap().trust, Trusted);
+    assert_eq!(judged(&at(1, -1), &distrust, &store(&|entry| entry)).unwrap().trust, Trusted);
     for change in [&(|entry| entry) as &dyn Fn(_) -> _, &surrogate] {
-        let record = judged(&at(1, 1), &distrust, &store(change)).unwrap();
+        let record = judged(&at(1, 0), &distrust, &store(change)).unwrap();
         assert_eq!(record.trust, Untrusted);
         assert!(record.reason.as_ref().unwrap().contains("mds (stale: an update was due on 2026-01-01)"), "{record:?}");
     }

@@ -1,4 +1,5 @@
 use openssl::{
+    error::ErrorStack,
     hash::MessageDigest,
     pkey::{PKey, Private},
     rsa::Rsa,
@@ -216,21 +217,6 @@ fn failed_searches_leave_no_errors_behind() {
     let (chain, other) = (Chain::new(), Chain::new());
     no_path(find_ders(&[chain.der(LEAF), chain.der(INTERMEDIATE)], [other.anchor(ROOT)].into_iter()));
     assert!(ErrorStack::get().errors().is_empty());
-}
-
-#[test]
-fn names_are_escaped_and_cut() {
-    let shown = |texts: &[&str]| {
-        let mut builder = X509NameBuilder::new().unwrap();
-        for text in texts {
-            builder.append_entry_by_text("CN", text).unwrap();
-        }
-        name(&builder.build())
-    };
-    assert_eq!(shown(&[]), "(no subject)");
-    assert_eq!(shown(&["a\nb\u{1b}[31m"]), "CN=a\\nb\\u{1b}[31m");
-    let long = "x".repeat(60);
-    assert_eq!(shown(&[long.as_str(); 30]).chars().count(), MAX_NAME);
 }
 
 /// Through the whole registration.
