@@ -121,13 +121,19 @@ async fn follow_trust(services: Services) {
     let context = &services.context;
     let mut interval = tokio::time::interval(TRUST_REFRESH);
     let mut warned: Option<String> = None;
+    let mut is_behind = false;
     loop {
         interval.tick().await;
-        match context.trust.refresh(&context.store).await {
+        let refreshed = context.trust.refresh(&context.store).await;
+        match &refreshed {
             Ok(true) => tracing::info!("trust anchors and metadata were read anew"),
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "trust anchors and metadata could not be read: {error}"),
+            // What goes on judging may be older than what an operator has imported. Once for each outage, not each time.
+            Err(error) if !is_behind => {
+                tracing::warn!(%error, "trust anchors and metadata could not be read, the copy of before is used: {error}");
+            }
+            Ok(false) | Err(_) => {}
         }
+        is_behind = refreshed.is_err();
         let now = context.clock.now();
         let overdue = context.trust.current().metadata().filter(|head| head.is_overdue(now));
         if let Some(head) = overdue
