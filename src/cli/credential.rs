@@ -59,6 +59,9 @@ async fn list(services: &Services, tenant: &Tenant, output: &Output) -> Result<(
         credentials.extend(page);
     }
     output.show(&credentials.iter().map(json).collect::<Vec<_>>(), |_| {
+        if credentials.is_empty() {
+            return format!("Tenant {} has no credentials.", tenant.id);
+        }
         let row = |Credential { data, .. }: &Credential| {
             let record = &data.attestation;
             let names = [data.id.to_string(), data.user_id.to_string(), data.name.clone().unwrap_or_default()];
