@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// A PEM file of trust anchors to judge every chain by. A line's own anchors count too
     #[arg(long, value_name = "FILE")]
     anchors: Vec<PathBuf>,
-    /// Refuse chains that lead to none of the anchors, whether or not a line asks for it
+    /// Refuse chains that lead to none of the anchors, whether or not a line asks for it. A registration must then come with anchors
     #[arg(long)]
     check_chain: bool,
 }
@@ -126,10 +126,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(|e| unreadable(&args.file, &e))? == 0 {
             break;
         }
+        let is_cut = line.len() as u64 == MAX_LINE && !line.ends_with(b"\n");
+        if is_cut {
+            input.skip_until(b'\n').map_err(|e| unreadable(&args.file, &e))?;
+        }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match judge(&line, args, &anchors) {
+        match if is_cut { Err(format!("longer than {MAX_LINE} bytes")) } else { judge(&line, args, &anchors) } {
             Ok(finding) => output::line(&finding)?,
             Err(fault) => {
                 all_read = false;
@@ -144,6 +148,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn judge(line: &[u8], args: &Args, anchors: &[Vec<u8>]) -> Result<String, String> {
     let line: Line = serde_json::from_slice(line).map_err(|e| e.to_string())?;
     let own = line.trust_anchor_pem.as_slice().iter().map(String::as_bytes);
+    let anchors: Vec<_> = own.chain(anchors.iter().map(Vec::as_slice)).collect();
+    // Without anchors no chain is judged: an "accept" would be taken for more than it is.
+    if args.check_chain && anchors.is_empty() && line.stored.is_none() {
+        return Err("--check-chain: there is no trust anchor, neither in the line nor by --anchors".to_owned());
+    }
     let at = [&line.at_time, &line.certs_valid_at].into_iter().flatten().next().map(|text| instant(text)).transpose()?;
     let evidence = Evidence {
         name: line.name.as_deref(),
@@ -155,7 +164,7 @@ fn judge(line: &[u8], args: &Args, anchors: &[Vec<u8>]) -> Result<String, String
         stored: line.stored.as_ref().map(Stored::key).transpose()?,
         allow_cross_origin: line.cross_origin_allowed || !line.top_origin.as_slice().is_empty(),
         top_origins: &line.top_origin.origins()?,
-        anchors: &own.chain(anchors.iter().map(Vec::as_slice)).collect::<Vec<_>>(),
+        anchors: &anchors,
         check_chain: line.check_chain || args.check_chain,
         at: at.or(args.now).unwrap_or_else(|| SystemClock.now()),
     };
