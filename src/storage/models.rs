@@ -81,7 +81,7 @@ impl Store {
                 e.rp_id AS "rp_id?", e.client_data_json AS "client_data_json?", e.attestation_object AS "attestation_object?"
             FROM credentials c JOIN tenants t ON t.id = c.tenant_id
             LEFT JOIN credential_evidence e ON e.tenant_id = c.tenant_id AND e.credential_id = c.id
-            WHERE (c.attestation_type IN ('fido-u2f', 'compound') OR (c.attestation_type = 'packed' AND c.aaguid = $4))
+            WHERE c.attestation_type IN ('fido-u2f', 'compound', 'packed') AND (c.attestation_type <> 'packed' OR c.aaguid = $4)
                 AND (c.tenant_id, c.id) > ($1, $2)
             ORDER BY c.tenant_id, c.id LIMIT $3"#,
             tenant,
