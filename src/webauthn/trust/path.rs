@@ -1,9 +1,10 @@
 //! The path from an attestation certificate to an anchor: OpenSSL finds it, within the rules of RFC 5280 section 6.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use openssl::{
     error::ErrorStack,
+    nid::Nid,
     stack::Stack,
     x509::{
         X509, X509NameRef, X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyResult,
@@ -13,7 +14,7 @@ use openssl::{
 };
 
 use super::{AnchorSet, TrustError};
-use crate::domain::Timestamp;
+use crate::{domain::Timestamp, webauthn::certificate::Certificate};
 
 /// The security level of OpenSSL: 112 bits, so no RSA below 2048 bits, no curve below 224, and no signature with SHA-1 or MD5. The
 /// signature on an anchor itself is not looked at.
@@ -37,6 +38,7 @@ pub(super) struct Path<'a> {
 /// A path from the first of these certificates, in DER, to an anchor of these sets, valid at an instant.
 ///
 /// - An anchor may be a root, an intermediate or the attestation certificate (X509_V_FLAG_PARTIAL_CHAIN); its own dates count.
+/// - An anchor that issued itself may be silent on whether it may issue others ([`search_below_silent_roots`]).
 /// - What certificates are for is not judged beyond that CAs' are CAs': no purpose is set, so extended key usage is the format's to judge
 ///   (TPMs' is critical, and has no name in OpenSSL). A critical extension that OpenSSL does not know is a reason to refuse, as RFC 5280
 ///   section 4.2 has it; those of genuine TPMs (subjectAltName, certificatePolicies) it knows.
@@ -51,7 +53,8 @@ pub(super) fn find<'a>(
     let path = read(path).map_err(failed)?;
     let candidates = candidates(&path, sets);
     let anchors: Vec<_> = candidates.iter().map(|(_, anchor)| *anchor).collect();
-    let certificates = search_all(&path, &anchors, now).map_err(failed)?;
+    let found = search_all(&path, &anchors, now);
+    let certificates = found.or_else(|stop| search_below_silent_roots(&path, &anchors, now).ok_or(stop)).map_err(failed)?;
     check_order(&path, &certificates)?;
     let is_end = |anchor: &X509| certificates.last().is_some_and(|last| last == anchor);
     let set = candidates.iter().find(|(_, anchor)| is_end(anchor)).map_or("", |(set, _)| set);
@@ -97,6 +100,36 @@ fn search_all(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X5
         return found;
     }
     anchors.iter().take(MAX_TRIES).find_map(|anchor| search(path, &[anchor], now).ok()).map_or(found, Ok)
+}
+
+/// An anchor is a name and a key (RFC 5280 section 6.1.1 d): that it is trusted says what it is for. OpenSSL takes a root for no CA's that is
+/// of version 3 and has neither basicConstraints nor keyUsage, and there are such roots in the FIDO metadata. The signature of such a root
+/// is verified here; what it signed is the anchor of what OpenSSL judges.
+fn search_below_silent_roots(path: &[X509], anchors: &[&X509], now: Timestamp) -> Option<Vec<X509>> {
+    anchors.iter().filter(|anchor| is_silent_root(anchor)).take(MAX_TRIES).find_map(|&anchor| {
+        let end = path.iter().position(|certificate| certificate != anchor && anchor.issued(certificate) == X509VerifyResult::OK)?;
+        let issued = path.get(end)?;
+        let is_good = (end == 0 || is_ca(issued)) && is_signed_strongly(issued) && is_issued_by(issued, anchor);
+        let mut found = search(path.get(..=end)?, &[issued], now).ok().filter(|_| is_good)?;
+        // Its dates, the strength of its key and its critical extensions.
+        found.extend(search(std::slice::from_ref(anchor), &[anchor], now).ok()?);
+        Some(found)
+    })
+}
+
+fn is_silent_root(anchor: &X509Ref) -> bool {
+    let issued_itself = anchor.issuer_name().try_cmp(anchor.subject_name()).is_ok_and(|order| order == Ordering::Equal);
+    issued_itself && anchor.to_der().is_ok_and(|der| Certificate::parse(&der).is_ok_and(|anchor| anchor.is_silent_on_issuing()))
+}
+
+fn is_ca(certificate: &X509Ref) -> bool {
+    certificate.to_der().is_ok_and(|der| Certificate::parse(&der).and_then(|certificate| certificate.is_ca()).unwrap_or(false))
+}
+
+/// By the security level, which OpenSSL does not ask of an anchor's signature.
+fn is_signed_strongly(certificate: &X509Ref) -> bool {
+    let digest = certificate.signature_algorithm().object().nid().signature_algorithms().map(|algorithms| algorithms.digest);
+    digest.is_some_and(|digest| [Nid::SHA256, Nid::SHA384, Nid::SHA512].contains(&digest))
 }
 
 fn search(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X509>, Stop> {
