@@ -49,7 +49,8 @@ pub(in crate::webauthn) struct Assessed<'a> {
 ///   cannot be judged, and self attestation, also that of a model of which the metadata says that it does nothing else, since it proves
 ///   nothing of the model.
 /// - `aaguids_allowed`, and the demand for enterprise attestation, are `require`: what nothing proves is a claim. A fido-u2f statement
-///   proves no AAGUID but the zero one.
+///   proves no AAGUID but the zero one. With a key of a TPM, of Android's keystore or of SafetyNet any program on the device makes a
+///   statement, about whatever AAGUID it likes: where the metadata has anchors for the model, only those prove it.
 /// - Of a compound statement each part is assessed, with its own type. No part may fail; under `require` one must be trusted. The record
 ///   is the best part's.
 pub(in crate::webauthn) fn assess(
@@ -71,8 +72,14 @@ pub(in crate::webauthn) fn assess(
     if judge.demand() == TrustDemand::Require {
         judge.require(&records)?;
     }
-    // The first of the best.
-    Ok(records.into_iter().min_by_key(|record| std::cmp::Reverse(worth(record.trust))).unwrap_or_else(AttestationRecord::none))
+    // The first of the best; of those, one that names the device.
+    let rank = |record: &AttestationRecord| (std::cmp::Reverse(worth(record.trust)), record.device_serial.is_none());
+    let best = records.into_iter().min_by_key(rank).unwrap_or_else(AttestationRecord::none);
+    // A trusted part beside it proves nothing of a number in somebody's own certificate.
+    if policy.enterprise == EnterpriseDemand::Require && best.device_serial.is_none() {
+        return Err(TrustError::NotEnterprise);
+    }
+    Ok(best)
 }
 
 const fn worth(trust: AttestationTrust) -> u8 {
@@ -181,9 +188,24 @@ impl<'a> Judge<'a> {
         if !self.policy.aaguids_allowed.contains(&self.aaguid) {
             return Err(TrustError::ModelNotAllowed(self.aaguid));
         }
-        // A U2F device signs no authenticator data: any AAGUID could have been put beside its signature.
-        let is_proven = self.is_zero() || trusted.iter().any(|record| record.format != AttestationFormat::FidoU2f);
+        let is_proven = self.is_zero() || trusted.iter().any(|record| self.proves_model(record));
         if is_proven { Ok(()) } else { Err(TrustError::ModelUnproven(self.aaguid)) }
+    }
+
+    /// Whether a trusted statement says of which model the authenticator is.
+    fn proves_model(&self, record: &AttestationRecord) -> bool {
+        use AttestationFormat as F;
+        match record.format {
+            // A U2F device signs no authenticator data: any AAGUID could have been put beside its signature.
+            F::FidoU2f => false,
+            // What these sign, a program on the device may have written. Stale metadata counts too: it must not make this easier.
+            F::Tpm | F::AndroidKey | F::AndroidSafetynet => {
+                let known = self.uses_metadata().then(|| self.store.models(Some(self.aaguid), &[])).unwrap_or_default();
+                record.anchors.as_deref() == Some(MDS_ANCHORS) || known.iter().all(|model| model.anchors.is_empty())
+            }
+            // What these sign, the authenticator wrote.
+            F::None | F::Packed | F::Apple | F::Compound => true,
+        }
     }
 
     fn is_zero(&self) -> bool {

@@ -38,8 +38,10 @@ pub enum TrustError {
     /// A model that is not on the list of those that are accepted.
     #[error("authenticators of the model {0} are not among those that are accepted")]
     ModelNotAllowed(Aaguid),
-    /// An AAGUID that the statement's format does not sign, where models are selected by it.
-    #[error("a fido-u2f statement does not prove the model {0}")]
+    /// An AAGUID that the statement's format does not prove, where models are selected by it.
+    #[error(
+        "the statement does not prove the model {0}: fido-u2f proves none, tpm and android ones only by the model's own anchors in the FIDO metadata"
+    )]
     ModelUnproven(Aaguid),
     /// A model that the metadata reports as revoked or compromised.
     #[error("the FIDO metadata reports {status} of {model}{}", .since.as_ref().map(|date| format!(" since {date}")).unwrap_or_default())]

@@ -332,12 +332,51 @@ fn of_a_compound_statement_each_part_must_be_acceptable() {
     let with_number = || vec![(AttestationFormat::Packed, certified(&good)), (AttestationFormat::Packed, certified(&named))];
     let enterprise = |enterprise| AttestationPolicy { enterprise, ..policy(RECORD) };
     assert_eq!(compound(with_number(), &enterprise(EnterpriseDemand::Refuse), &ours), Err(TrustError::Enterprise));
-    assert!(compound(with_number(), &enterprise(EnterpriseDemand::Require), &ours).is_ok());
+    let record = compound(with_number(), &enterprise(EnterpriseDemand::Require), &ours).unwrap();
+    assert_eq!(record.device_serial.as_deref(), Some("09"));
+    // A trusted part does not vouch for the number in another: here no anchor is for the model, but for the U2F key.
+    let by_key = MetadataEntry { aaguid: None, key_identifiers: vec![good.key_identifier(LEAF)], ..good.entry(&[INTERMEDIATE]) };
+    let beside = vec![(AttestationFormat::FidoU2f, certified(&good)), (AttestationFormat::Packed, certified(&named))];
+    assert_eq!(compound(beside, &enterprise(EnterpriseDemand::Require), &store(&[], &[by_key])), Err(TrustError::NotEnterprise));
     // A U2F part proves no AAGUID, be it trusted.
     let allow = AttestationPolicy { aaguids_allowed: vec![MODEL], ..policy(RECORD) };
     let u2f = || (AttestationFormat::FidoU2f, certified(&good));
     assert_eq!(compound(vec![u2f(), u2f()], &allow, &ours), Err(TrustError::ModelUnproven(MODEL)));
     assert!(compound(vec![u2f(), (AttestationFormat::Packed, certified(&good))], &allow, &ours).is_ok());
+}
+
+/// Any program on a device makes statements with its keystore, about whatever AAGUID it likes.
+#[test]
+fn keystores_prove_a_model_by_its_own_anchors() {
+    use AttestationFormat as F;
+    let (keystore, token) = (Chain::new(), Chain::new());
+    let allow = AttestationPolicy { aaguids_allowed: vec![MODEL], ..policy(RECORD) };
+    let verdict = |format, policy: &AttestationPolicy, store: &TrustStore| {
+        compound(vec![(format, certified(&keystore)), (F::Packed, Attestation::SelfSigned)], policy, store)
+            .map(|record| record.anchors.unwrap())
+    };
+    let of_another = store(&[keystore.anchor(ROOT)], &[token.entry(&[ROOT])]);
+    let unproven = Err(TrustError::ModelUnproven(MODEL));
+    for format in [F::Tpm, F::AndroidKey, F::AndroidSafetynet] {
+        assert_eq!(verdict(format, &allow, &of_another), unproven, "{format}");
+        // No better when the metadata is stale.
+        let distrust = AttestationPolicy { stale_metadata: StaleMetadata::Distrust, ..allow.clone() };
+        let now = Timestamp::from_millis((NEW_YEAR + 3 * 86_400) * 1000);
+        let record = AttestationRecord { format, anchors: Some("ours".to_owned()), ..AttestationRecord::none() };
+        let judge = Judge { aaguid: MODEL, key_algorithm: CoseAlgorithm::Es256, policy: &distrust, store: &of_another, now };
+        assert!(judge.is_stale() && !judge.proves_model(&record), "{format}");
+        // The model's own anchors, or a set where the metadata has none or is not used.
+        assert_eq!(verdict(format, &allow, &both(&keystore, |entry| entry)).as_deref(), Ok("mds"), "{format}");
+        assert_eq!(verdict(format, &allow, &store(&[keystore.anchor(ROOT)], &[entry()])).as_deref(), Ok("ours"), "{format}");
+        assert_eq!(verdict(format, &allow, &by_name(&[keystore.anchor(ROOT)])).as_deref(), Ok("ours"), "{format}");
+        let without = AttestationPolicy { anchors: vec!["ours".to_owned()], ..allow.clone() };
+        assert_eq!(verdict(format, &without, &of_another).as_deref(), Ok("ours"), "{format}");
+        // Where models are not selected, it is as good as any.
+        assert_eq!(verdict(format, &policy(REQUIRE), &of_another).as_deref(), Ok("ours"), "{format}");
+    }
+    for format in [F::Packed, F::Apple] {
+        assert_eq!(verdict(format, &allow, &of_another).as_deref(), Ok("ours"), "{format}");
+    }
 }
 
 /// The algorithm of each part's own statement counts.
