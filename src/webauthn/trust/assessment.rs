@@ -43,8 +43,8 @@ pub(in crate::webauthn) struct Assessed<'a> {
 /// - The anchors that judge a chain are those of the metadata's entry for the model (by AAGUID; for U2F, whose statements sign none, by the
 ///   key identifier of a certificate) and all of each named set. Where there is none, the chain cannot be judged. Stale metadata that is
 ///   distrusted gives no anchors and says nothing of a model; its reports go on forbidding.
-/// - Where the entry says what the model does, a chain of a model that attests with the credential's key alone, or an algorithm that the
-///   model does not have, is as bad as a chain that leads nowhere.
+/// - Where the entry says what the model does, a chain of a model that attests with the credential's key alone, or a packed statement with an
+///   algorithm that the model does not have, is as bad as a chain that leads nowhere.
 /// - `record` notes what was found. `judge` refuses what was judged and failed. `require` refuses what is not trusted besides: none, what
 ///   cannot be judged, and self attestation, also that of a model of which the metadata says that it does nothing else, since it proves
 ///   nothing of the model.
@@ -283,10 +283,13 @@ impl<'a> Judge<'a> {
         if !types.is_empty() && types.iter().all(|t| matches!(t, AttestationType::SelfAttestation | AttestationType::None)) {
             return Err(TrustError::SurrogateOnly(model()));
         }
+        // Of packed statements alone. A TPM's is signed with RSA and SHA-1, and the keystores of platforms learn algorithms sooner than their
+        // entries do: Windows Hello makes keys on P-256, and its entry named RSA alone for years.
+        if part.format != AttestationFormat::Packed {
+            return Ok(());
+        }
         let algorithms = said(models, |model| &model.entry.algorithms);
-        // Other formats' statements are signed with keys that are not the authenticator's own: a TPM's signs with RSA and SHA-1.
-        let of_statement = part.algorithm.filter(|_| part.format == AttestationFormat::Packed);
-        for algorithm in of_statement.into_iter().chain([self.key_algorithm.id()]) {
+        for algorithm in part.algorithm.into_iter().chain([self.key_algorithm.id()]) {
             if !algorithms.is_empty() && !algorithms.contains(&algorithm) {
                 return Err(TrustError::Algorithm { model: model(), algorithm });
             }

@@ -245,6 +245,18 @@ fn what_the_model_does_not_do() {
     assert!(matches!(judged(&ed25519, &policy(JUDGE), &both_kinds), Err(TrustError::Algorithm { algorithm: -8, .. })));
 }
 
+/// As those of Windows Hello, whose keys are on P-256 while its entry names RSA.
+#[test]
+fn keystores_may_have_algorithms_that_the_metadata_lacks() {
+    let chain = Chain::new();
+    let rsa = both(&chain, |entry| MetadataEntry { algorithms: vec![-257], ..entry });
+    let verdict = |format| compound(vec![(format, certified(&chain)), (format, certified(&chain))], &policy(REQUIRE), &rsa);
+    for format in [AttestationFormat::Tpm, AttestationFormat::AndroidKey, AttestationFormat::Apple] {
+        assert_eq!(verdict(format).unwrap().anchors.as_deref(), Some("mds"), "{format}");
+    }
+    assert!(matches!(verdict(AttestationFormat::Packed), Err(TrustError::Algorithm { algorithm: -7, .. })));
+}
+
 /// A leaf with this serial number extension.
 fn with_serial(critical: bool, value: Vec<u8>) -> Chain {
     Chain::of(&ca("Intermediate"), &CertificateSpec { extensions: vec![(SERIAL, critical, value)], ..CertificateSpec::default() })
