@@ -17,7 +17,6 @@ const FIDO_AAGUID: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x0
 const FIDO_SERIAL: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x01, 0x01, 0x02]; // 1.3.6.1.4.1.45724.1.1.2
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
-const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f]; // 2.5.29.15
 
 /// The most bytes of a certificate. The largest genuine ones have some 2,000.
 const MAX_LEN: usize = 16 * 1024;
@@ -140,11 +139,6 @@ impl<'a> Certificate<'a> {
         der::only(der::SEQUENCE, extension.value)
             .and_then(|contents| Reader::new(contents).default_false())
             .map_err(|NotDer| CertificateError::Extension("basicConstraints"))
-    }
-
-    /// Whether it says neither that it may issue certificates nor that it may not: it has no basicConstraints and no keyUsage.
-    pub(super) fn is_silent_on_issuing(&self) -> bool {
-        self.version == 3 && self.extension(BASIC_CONSTRAINTS).is_none() && self.extension(KEY_USAGE).is_none()
     }
 
     /// Refuses a certificate whose id-fido-gen-ce-aaguid extension is critical, malformed or names another model than `aaguid`. One

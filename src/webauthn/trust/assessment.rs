@@ -200,8 +200,8 @@ impl<'a> Judge<'a> {
             F::FidoU2f => false,
             // What these sign, a program on the device may have written. Stale metadata counts too: it must not make this easier.
             F::Tpm | F::AndroidKey | F::AndroidSafetynet => {
-                let known = self.uses_metadata().then(|| self.store.models(Some(self.aaguid), &[])).unwrap_or_default();
-                record.anchors.as_deref() == Some(MDS_ANCHORS) || known.iter().all(|model| model.anchors.is_empty())
+                let has_anchors = || self.store.models(Some(self.aaguid), &[]).iter().any(|model| !model.anchors.is_empty());
+                record.anchors.as_deref() == Some(MDS_ANCHORS) || !(self.uses_metadata() && has_anchors())
             }
             // What these sign, the authenticator wrote.
             F::None | F::Packed | F::Apple | F::Compound => true,

@@ -119,16 +119,17 @@ fn below(version: i32, extensions: &[(&'static str, bool, Vec<u8>)], second: &Ce
     [(root, root_key), (second, second_key), (third, third_key)]
 }
 
-/// Such as the roots of Ledger, Atos and Egis in the FIDO metadata.
+/// In the FIDO metadata the roots of Ledger, Atos and Egis are silent on it, and those of GoTrust and WiSECURE have CA:FALSE.
 #[test]
-fn a_root_may_be_silent_on_whether_it_may_issue() {
+fn a_root_need_not_say_that_it_may_issue() {
     let find = |chain: &[(X509, PKey<Private>); 3], x5c: &[usize], anchor: &X509| {
         let ders: Vec<_> = x5c.iter().map(|&n| chain[n].0.to_der().unwrap()).collect();
         find_ders(&ders, [TrustAnchor::from_der(&anchor.to_der().unwrap()).unwrap()].into_iter()).map(|path| path.len())
     };
     let leaf = CertificateSpec::default();
     let key_identifier = ("2.5.29.14", false, [&[4, 20][..], &[1; 20]].concat());
-    for (version, extensions) in [(0, vec![]), (2, vec![]), (2, vec![key_identifier])] {
+    let no_ca = ("2.5.29.19", true, vec![0x30, 0]);
+    for (version, extensions) in [(0, vec![]), (2, vec![]), (2, vec![key_identifier]), (2, vec![no_ca])] {
         let chain = below(version, &extensions, &leaf);
         assert_eq!(find(&chain, &[1], &chain[0].0), Ok(2), "{version}");
         assert_eq!(find(&chain, &[1, 0], &chain[0].0), Ok(2), "{version}");
@@ -139,10 +140,13 @@ fn a_root_may_be_silent_on_whether_it_may_issue() {
         assert_eq!(find(&chain, &[2, 1, 0], &chain[0].0), Ok(3), "{version}");
     }
 
-    // One that says that it may not is taken at its word.
-    for (oid, value) in [("2.5.29.19", vec![0x30, 0]), ("2.5.29.15", vec![3, 2, 7, 0x80])] {
-        let chain = below(2, &[(oid, true, value)], &leaf);
-        no_path(find(&chain, &[1], &chain[0].0));
+    // One whose key is for something else is taken at its word.
+    let chain = below(2, &[("2.5.29.15", true, vec![3, 2, 7, 0x80])], &leaf);
+    no_path(find(&chain, &[1], &chain[0].0));
+    // What a root says of paths and names holds.
+    for (oid, value) in [("2.5.29.19", vec![0x30, 6, 1, 1, 0xff, 2, 1, 0]), ("2.5.29.30", vec![0x30, 7, 0xa0, 5, 0x30, 3, 0x82, 1, b'x'])] {
+        let chain = below(2, &[(oid, true, value)], &ca("Intermediate"));
+        no_path(find(&chain, &[2, 1], &chain[0].0));
     }
     // All else is judged: whose signature it is, with what, when, and what is critical.
     let (chain, other) = (below(2, &[], &leaf), below(2, &[], &leaf));
