@@ -15,7 +15,13 @@ use crate::{
         Aaguid, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType, EnterpriseDemand, MDS_ANCHORS,
         PathCertificate, StaleMetadata, Timestamp, TrustDemand,
     },
-    webauthn::{CoseAlgorithm, attestation::Attestation, cbor::Value, certificate::Certificate, metadata::forbidding},
+    webauthn::{
+        CoseAlgorithm,
+        attestation::Attestation,
+        cbor::Value,
+        certificate::{ANDROID_KEY_DESCRIPTION, Certificate},
+        metadata::forbidding,
+    },
 };
 
 /// `nextUpdate` is a day: metadata is stale when that day has passed.
@@ -260,7 +266,7 @@ impl<'a> Judge<'a> {
     }
 
     fn judge(&self, part: &Part<'_>, models: &[&'a Model]) -> Verdict {
-        if let Err(error) = self.check_model(part, models) {
+        if let Err(error) = check_key(part).and_then(|()| self.check_model(part, models)) {
             return Verdict::Failed(error);
         }
         let of_models = models.iter().map(|model| (MDS_ANCHORS, &model.anchors));
@@ -315,6 +321,14 @@ impl<'a> Judge<'a> {
         let all: Vec<_> = uses.then(metadata).into_iter().flatten().chain(names).collect();
         if all.is_empty() { "no set".to_owned() } else { all.join(", ") }
     }
+}
+
+/// Refuses an application's key in Android's keystore in any format but android-key, which is about that very key. It signs what the
+/// application likes, its certificate's subject is the application's choice, and it leads to Google's anchors: these judge every format.
+fn check_key(part: &Part<'_>) -> Result<(), TrustError> {
+    let certificate = part.path.first().and_then(|der| Certificate::parse(der).ok());
+    let is_described = certificate.is_some_and(|certificate| certificate.extension_value(ANDROID_KEY_DESCRIPTION).is_some());
+    if is_described && part.format != AttestationFormat::AndroidKey { Err(TrustError::ApplicationKey(part.format)) } else { Ok(()) }
 }
 
 fn in_entry(model: &Model) -> String {

@@ -1,6 +1,6 @@
 //! Why the policy refuses a verified statement.
 
-use crate::domain::{Aaguid, AttestationType};
+use crate::domain::{Aaguid, AttestationFormat, AttestationType};
 
 /// Why a statement is not trusted enough. Texts of the client's are escaped and cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,11 @@ pub enum TrustError {
         /// The sets of anchors.
         looked_in: String,
     },
+    /// The statement is signed with a key of some application's.
+    #[error(
+        "the certificate is for an application's key in Android's keystore, not for an attestation key: it proves nothing in the format {0}"
+    )]
+    ApplicationKey(AttestationFormat),
     /// There is no anchor to judge the chain by, and it had to be trusted.
     #[error("{0}")]
     NotJudged(String),
