@@ -126,6 +126,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(|e| unreadable(&args.file, &e))? == 0 {
             break;
         }
+        // The rest of a line that is too long is no line of its own.
+        let is_cut = line.len() as u64 == MAX_LINE && !line.ends_with(b"\n");
+        if is_cut && input.skip_until(b'\n').map_err(|e| unreadable(&args.file, &e))? > 0 {
+            all_read = false;
+            output::warn(&format!("line {number}: longer than {MAX_LINE} bytes"));
+            continue;
+        }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
