@@ -1,6 +1,6 @@
 //! FIDO metadata and imported anchors: brought in, shown, and held against the credentials that there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -287,12 +287,14 @@ impl Metadata {
         Ok(evidence.and_then(|evidence| attestation_path(&evidence.attestation_object)))
     }
 
-    /// Imports the certificates of a PEM file as the set `name`, in the place of what was in it.
+    /// Imports the certificates of a PEM file as the set `name`, in the place of what was in it. What is given back has each once.
     ///
     /// # Errors
     /// When the file has none, or one that cannot be read; then nothing changed.
     pub async fn import_anchors(&self, name: AnchorSetName, pem: &[u8]) -> Result<AnchorSet, MetadataError> {
-        let anchors = TrustAnchor::from_pem(pem)?;
+        let mut anchors = TrustAnchor::from_pem(pem)?;
+        let mut seen = BTreeSet::new();
+        anchors.retain(|anchor| seen.insert(anchor.sha256()));
         let ders: Vec<Vec<u8>> = anchors.iter().map(TrustAnchor::to_der).collect::<Result<_, _>>()?;
         self.context.store.replace_anchor_set(&name, &ders, self.context.clock.now()).await?;
         Ok(AnchorSet { name, certificates: anchors.iter().map(AnchorCertificate::from).collect() })
