@@ -18,7 +18,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{Failure, output};
 use crate::{
     domain::{Challenge, Clock, Origin, SystemClock, Timestamp},
-    services::{Evidence, StoredKey, inspect},
+    services::{Anchors, Evidence, StoredKey, inspect},
 };
 
 /// The most bytes of a line: a credential's body at its largest, with certificates beside it.
@@ -114,7 +114,11 @@ struct Stored {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let anchors = args.anchors.iter().map(|file| fs::read(file).map_err(|e| unreadable(file, &e))).collect::<Result<Vec<_>, _>>()?;
+    let mut anchors = Anchors::default();
+    for file in &args.anchors {
+        let pem = fs::read(file).map_err(|e| unreadable(file, &e))?;
+        anchors.add_pem(&pem).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
+    }
     let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -148,7 +152,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// What is found of a line, as one line of JSON; or why it cannot be read.
-fn judge(line: &[u8], args: &Args, anchors: &[Vec<u8>]) -> Result<String, String> {
+fn judge(line: &[u8], args: &Args, anchors: &Anchors) -> Result<String, String> {
     let line: Line = serde_json::from_slice(line).map_err(|e| e.to_string())?;
     let own = line.trust_anchor_pem.as_slice().iter().map(String::as_bytes);
     let at = [&line.at_time, &line.certs_valid_at].into_iter().flatten().next().map(|text| instant(text)).transpose()?;
@@ -162,7 +166,8 @@ fn judge(line: &[u8], args: &Args, anchors: &[Vec<u8>]) -> Result<String, String
         stored: line.stored.as_ref().map(Stored::key).transpose()?,
         allow_cross_origin: line.cross_origin_allowed || !line.top_origin.as_slice().is_empty(),
         top_origins: &line.top_origin.origins()?,
-        anchors: &own.chain(anchors.iter().map(Vec::as_slice)).collect::<Vec<_>>(),
+        anchors: &own.collect::<Vec<_>>(),
+        common_anchors: anchors,
         check_chain: line.check_chain || args.check_chain,
         at: at.or(args.now).unwrap_or_else(|| SystemClock.now()),
     };
