@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use openssl::sha::sha1;
+use openssl::{bn::BigNum, sha::sha1};
 use passkey_hsm::{
     domain::{Aaguid, AttestationType, MetadataBlob, MetadataEntry, MetadataHead, StatusReport, Timestamp},
     storage::MetadataUpdate,
@@ -23,7 +23,7 @@ engines! { what_metadata_reports_is_listed_and_refused }
 /// SHA-1 of the key that vouches for a credential.
 fn key_identifier(draft: &Draft) -> String {
     let (x, y) = draft.attestation_key.point();
-    sha1(&[&[4], x.as_slice(), &y].concat()).iter().map(|byte| format!("{byte:02x}")).collect()
+    BigNum::from_slice(&sha1(&[&[4], x.as_slice(), &y].concat())).unwrap().to_hex_str().unwrap().to_ascii_lowercase()
 }
 
 fn entry(description: &str, status: &str, certificate: Option<String>) -> MetadataEntry {
@@ -135,8 +135,12 @@ async fn terminals_obey_no_user_and_policies_name_sets_that_are_there() {
     let said = set();
     assert!(said.contains("Replaced") && said.contains("there is no set of anchors ours yet") && !said.contains("anchors mds"), "{said}");
     let pem = server.folder.path().join("ours.pem");
-    fs::write(&pem, draft.maker.root.to_pem().unwrap()).unwrap();
-    assert!(server.cli(&["anchors", "import", "ours", pem.to_str().unwrap()]).status.success());
+    let root = String::from_utf8(draft.maker.root.to_pem().unwrap()).unwrap();
+    fs::write(&pem, [&root, root.replacen("-----", "----", 1).as_str(), &root].concat()).unwrap();
+    let imported = server.cli(&["--json", "anchors", "import", "ours", pem.to_str().unwrap()]);
+    assert!(imported.status.success() && text(&imported).contains("1 BEGIN line(s) are not those of certificates"), "{}", text(&imported));
+    let imported: Value = serde_json::from_slice(&imported.stdout).unwrap();
+    assert_eq!(imported["certificates"].as_array().unwrap().len(), 1, "{imported}");
     assert!(!set().contains("no set"));
     // A list is no policy, and not all defaults either.
     config["settings"]["attestation"] = json!([]);
@@ -155,4 +159,29 @@ fn the_rest_of_a_line_too_long_is_no_evidence() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stdout).matches(r#""name":"one""#).count(), 2, "{}", text(&output));
     assert!(text(&output).contains("line 2: longer than 4194304 bytes"), "{}", text(&output));
+}
+
+#[test]
+fn anchors_for_all_evidence_judge_each_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, ours, theirs) = (folder.path().join("evidence.jsonl"), folder.path().join("ours.pem"), folder.path().join("theirs.pem"));
+    let options = json!({"publicKey": {"rp": {"id": "example.org"}, "challenge": "AAAAAAAAAAAAAAAAAAAAAA"}});
+    let draft = Draft::new(&options, "https://example.org", Format::PackedX5c, Algorithm::Es256);
+    let line = json!({
+        "rp_id": "example.org", "origin": "https://example.org", "challenge_b64url": "AAAAAAAAAAAAAAAAAAAAAA", "credential": draft.body(),
+        "at_time": "2026-01-01T00:00:00Z",
+    });
+    fs::write(&file, format!("{line}\n{line}\n")).unwrap();
+    fs::write(&ours, draft.maker.root.to_pem().unwrap()).unwrap();
+    let other = Draft::new(&options, "https://example.org", Format::PackedX5c, Algorithm::Es256);
+    fs::write(&theirs, other.maker.root.to_pem().unwrap()).unwrap();
+    let inspect = |anchors: &std::path::Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_passkey-hsm"));
+        command.env_clear().arg("inspect").arg("--check-chain").arg("--anchors").arg(anchors).arg(&file).output().unwrap()
+    };
+    for (anchors, expected) in [(&ours, r#""verdict":"accept""#), (&theirs, r#""step":24"#)] {
+        let output = inspect(anchors);
+        assert_eq!(text(&output).matches(expected).count(), 2, "{}", text(&output));
+    }
+    assert_eq!(inspect(&file).status.code(), Some(2), "no certificate is in it");
 }
