@@ -23,7 +23,8 @@ engines! { what_metadata_reports_is_listed_and_refused }
 /// SHA-1 of the key that vouches for a credential.
 fn key_identifier(draft: &Draft) -> String {
     let (x, y) = draft.attestation_key.point();
-    BigNum::from_slice(&sha1(&[&[4], x.as_slice(), &y].concat())).unwrap().to_hex_str().unwrap().to_ascii_lowercase()
+    let hex = BigNum::from_slice(&sha1(&[&[4], x.as_slice(), &y].concat())).unwrap().to_hex_str().unwrap();
+    format!("{:0>40}", hex.to_ascii_lowercase())
 }
 
 fn entry(description: &str, status: &str, certificate: Option<String>) -> MetadataEntry {
