@@ -3,11 +3,14 @@
 CARGO_FLAGS := --locked
 # Arguments for the tests: make test ARGS="--test storage"
 ARGS :=
+# Which fuzz targets, and how long each: make fuzz TARGETS="cbor origin" SECONDS=600
+TARGETS :=
+SECONDS := 20
 
 .DEFAULT_GOAL := help
 # One cargo at a time, in the order written: they share target/.
 .NOTPARALLEL:
-.PHONY: help run test check fmt clippy doc queries deny prepare bench clean rust packages
+.PHONY: help run test check fmt clippy doc queries deny fuzz prepare bench clean rust packages
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -23,11 +26,14 @@ test: rust packages ## install what the tests need and run them all: SQLite, Pos
 	cargo test $(CARGO_FLAGS) --features failpoints $(ARGS)
 	./scripts/test-setup.sh
 
-check: rust packages fmt deny clippy doc queries test ## what CI does: format, dependencies, lints, docs, query cache, tests
+# Long enough to run every corpus and every regression, and a few hundred thousand inputs more.
+check: SECONDS := 5
+check: rust packages fmt deny clippy doc queries test fuzz ## what CI does: format, dependencies, lints, docs, query cache, tests, fuzzing
 	@echo "make check: all passed"
 
 fmt:
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	@if command -v shellcheck >/dev/null; then shellcheck softhsm-setup.sh scripts/*.sh .ci/run; else echo "*** SKIPPED: shellcheck is not installed ***"; fi
 
 clippy:
@@ -41,6 +47,9 @@ queries:
 
 deny:
 	./scripts/deny.sh
+
+fuzz: rust packages ## run every fuzz target for SECONDS=20 each
+	FUZZ_SECONDS=$(SECONDS) ./scripts/fuzz.sh $(TARGETS)
 
 prepare: rust ## describe the SQL statements anew, after one was changed
 	./scripts/prepare-queries.sh

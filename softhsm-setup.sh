@@ -19,7 +19,7 @@ PINs, unless it is there already. In DIR:
 
   --token-dir DIR   where; default: var/ beside this script
   --reset           remove the token, its PINs and the database beside them first: every key and every account in it is gone
-  --with-tests      install what 'make test' needs as well: PostgreSQL's server programs, Chromium, python3-jwcrypto
+  --with-tests      install what 'make test' and 'make fuzz' need as well: PostgreSQL's server programs, Chromium, python3-jwcrypto, a C++ compiler
   --packages        install only, make no token
   --help            this text
 USAGE
@@ -63,6 +63,7 @@ missing_packages() {
         have_postgres || echo postgresql
         have_chromium || is_ubuntu || echo chromium
         have_jwcrypto || echo python3-jwcrypto
+        have "${CXX:-c++}" || echo g++
     fi
 }
 
@@ -95,7 +96,7 @@ install_packages() { # packages...
     esac
     if ! have apt-get; then
         more=
-        if [ "$with_tests" = yes ]; then more=' postgresql-server chromium python3-jwcrypto'; fi
+        if [ "$with_tests" = yes ]; then more=' postgresql-server chromium python3-jwcrypto gcc-c++'; fi
         advise "No apt-get here. On Fedora" "sudo dnf install softhsm opensc openssl-devel pkgconf-pkg-config gcc$more"
     fi
     if [ "$(id -u)" != 0 ] && ! have sudo; then

@@ -56,6 +56,16 @@ expect 1 'is not an option' 'refuses an option that is none' --tokendir x
 expect 1 'needs a directory' 'refuses --token-dir without one' --token-dir
 expect 0 'Usage' 'has a help text' --help
 
+# A machine with no C++ compiler, and no apt-get to fetch one with.
+mkdir "$work/bin"
+for program in sh dirname uname tr readlink grep ls cat id cc pkg-config softhsm2-util pkcs11-tool initdb chromium; do
+    found=$(command -v "$program") && ln -s "$found" "$work/bin/$program"
+done
+path=$PATH PATH=$work/bin
+holds 'needs no C++ compiler for the program' "$setup" --packages
+expect 1 'gcc-c++' 'asks for a C++ compiler for the tests' --packages --with-tests
+PATH=$path
+
 for n in 1 2 3; do "$setup" --token-dir "$work/parallel" >"$work/parallel.$n" 2>&1 & done
 wait
 holds 'three at once make one token' [ "$(cat "$work"/parallel.? | grep -c '^Made the token')" = 1 ]

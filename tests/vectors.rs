@@ -9,9 +9,15 @@
 
 #[path = "vectors/authenticators.rs"]
 mod authenticators;
+#[path = "vectors/comparison.rs"]
+mod comparison;
+#[path = "vectors/conformance.rs"]
+mod conformance;
 #[path = "vectors/corpus.rs"]
 mod corpus;
 #[path = "vectors/hostile.rs"]
 mod hostile;
+#[path = "vectors/second_verifier.rs"]
+mod second_verifier;
 #[path = "vectors/verdicts.rs"]
 mod verdicts;

@@ -18,7 +18,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{Failure, output};
 use crate::{
     domain::{Challenge, Clock, Origin, SystemClock, Timestamp},
-    services::{Evidence, StoredKey, inspect},
+    services::{Anchors, Evidence, StoredKey, inspect},
 };
 
 /// The most bytes of a line: a credential's body at its largest, with certificates beside it.
@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// A PEM file of trust anchors to judge every chain by. A line's own anchors count too
     #[arg(long, value_name = "FILE")]
     anchors: Vec<PathBuf>,
-    /// Refuse what leads to no anchor, whatever a line says
+    /// Refuse chains that lead to none of the anchors, whether or not a line asks for it
     #[arg(long)]
     check_chain: bool,
 }
@@ -114,7 +114,11 @@ struct Stored {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let anchors = args.anchors.iter().map(|file| fs::read(file).map_err(|e| unreadable(file, &e))).collect::<Result<Vec<_>, _>>()?;
+    let mut anchors = Anchors::default();
+    for file in &args.anchors {
+        let pem = fs::read(file).map_err(|e| unreadable(file, &e))?;
+        anchors.add_pem(&pem).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
+    }
     let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -125,6 +129,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let mut line = Vec::new();
         if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(|e| unreadable(&args.file, &e))? == 0 {
             break;
+        }
+        // The rest of a line that is too long is no line of its own.
+        let is_cut = line.len() as u64 == MAX_LINE && !line.ends_with(b"\n");
+        if is_cut && input.skip_until(b'\n').map_err(|e| unreadable(&args.file, &e))? > 0 {
+            all_read = false;
+            output::warn(&format!("line {number}: longer than {MAX_LINE} bytes"));
+            continue;
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
@@ -141,7 +152,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// What is found of a line, as one line of JSON; or why it cannot be read.
-fn judge(line: &[u8], args: &Args, anchors: &[Vec<u8>]) -> Result<String, String> {
+fn judge(line: &[u8], args: &Args, anchors: &Anchors) -> Result<String, String> {
     let line: Line = serde_json::from_slice(line).map_err(|e| e.to_string())?;
     let own = line.trust_anchor_pem.as_slice().iter().map(String::as_bytes);
     let at = [&line.at_time, &line.certs_valid_at].into_iter().flatten().next().map(|text| instant(text)).transpose()?;
@@ -155,7 +166,8 @@ fn judge(line: &[u8], args: &Args, anchors: &[Vec<u8>]) -> Result<String, String
         stored: line.stored.as_ref().map(Stored::key).transpose()?,
         allow_cross_origin: line.cross_origin_allowed || !line.top_origin.as_slice().is_empty(),
         top_origins: &line.top_origin.origins()?,
-        anchors: &own.chain(anchors.iter().map(Vec::as_slice)).collect::<Vec<_>>(),
+        anchors: &own.collect::<Vec<_>>(),
+        common_anchors: anchors,
         check_chain: line.check_chain || args.check_chain,
         at: at.or(args.now).unwrap_or_else(|| SystemClock.now()),
     };

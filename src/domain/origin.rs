@@ -36,7 +36,7 @@ impl Origin {
 
     /// Whether this is a web origin, not a native application's.
     pub fn is_web(&self) -> bool {
-        self.canonical.contains("://")
+        !is_native(&self.configured)
     }
 }
 
@@ -45,18 +45,23 @@ impl FromStr for Origin {
 
     fn from_str(s: &str) -> Result<Self, OriginError> {
         let refuse = || OriginError(s.to_owned());
-        if s.starts_with("android:") || s.starts_with("ios:") {
+        if is_native(s) {
             return Ok(Self { configured: s.to_owned(), canonical: s.to_owned() });
         }
         let url = Url::parse(s).map_err(|_| refuse())?;
         let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(refuse)?;
-        if !bare || !matches!(url.path(), "" | "/") {
+        // A native one with its scheme in capitals would be compared as a web origin.
+        if !bare || !matches!(url.path(), "" | "/") || is_native(url.as_str()) {
             return Err(refuse());
         }
         let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
         Ok(Self { configured: s.to_owned(), canonical: format!("{}://{host}{port}", url.scheme()) })
     }
+}
+
+fn is_native(text: &str) -> bool {
+    text.starts_with("android:") || text.starts_with("ios:")
 }
 
 impl TryFrom<String> for Origin {
@@ -101,6 +106,7 @@ mod tests {
             ("android:apk-key-hash:AbC", "android:apk-key-hash:AbC", true),
             ("android:apk-key-hash:AbC", "android:apk-key-hash:abc", false),
             ("ios:bundle-id:org.example", "ios:bundle-id:org.example", true),
+            ("ios:bundle-id:a://b", "ios:bundle-id:A://b", false),
         ] {
             assert_eq!(configured.parse::<Origin>().unwrap().matches(client), matches, "{configured} {client}");
         }
@@ -108,9 +114,16 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_origin() {
-        for bad in
-            ["", "example.org", "https://", "https://example.org/app", "https://example.org?x", "https://a@example.org", "mailto:a@b"]
-        {
+        for bad in [
+            "",
+            "example.org",
+            "https://",
+            "https://example.org/app",
+            "https://example.org?x",
+            "https://a@example.org",
+            "mailto:a@b",
+            "Android://b",
+        ] {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
     }

@@ -5,6 +5,8 @@
 //! through on purpose: keys out of order (genuine authenticators write them) and floating-point numbers, which only extension outputs
 //! hold and which nothing here interprets.
 
+use std::borrow::Cow;
+
 /// Nesting needed: a compound statement's certificate list is 5 deep. One to spare.
 const MAX_DEPTH: usize = 6;
 
@@ -136,6 +138,12 @@ impl<'a> Map<'a> {
         self.0.iter().find_map(|(k, v)| (k.as_int() == Some(key)).then_some(v))
     }
 
+    /// What is under its keys.
+    #[cfg(fuzzing)]
+    pub(super) fn values(&self) -> impl Iterator<Item = &Value<'a>> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
     /// Whether nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -229,10 +237,14 @@ impl<'a> Reader<'a> {
         for _ in 0..n {
             let start = self.rest;
             let key = self.value(depth)?;
-            encoded_keys.push(start.get(..start.len() - self.rest.len()).unwrap_or_default());
+            encoded_keys.push(match key {
+                // Two orders of one map are one key.
+                Value::Array(_) | Value::Map(_) => Cow::Owned(key.to_vec()),
+                _ => Cow::Borrowed(start.get(..start.len() - self.rest.len()).unwrap_or_default()),
+            });
             map.push((key, self.value(depth)?));
         }
-        // Each value has one encoding here, so two keys are equal where their encodings are.
+        // Each value has one encoding here, but for the order of maps, so two keys are equal where their encodings are.
         encoded_keys.sort_unstable();
         if encoded_keys.windows(2).any(|pair| pair.first() == pair.last()) {
             return Err(Error::DuplicateKey);

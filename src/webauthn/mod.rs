@@ -29,6 +29,8 @@ mod registration;
 mod signature;
 mod trust;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(test)]
 mod testing;
 

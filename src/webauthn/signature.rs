@@ -5,6 +5,7 @@ use openssl::{
     ecdsa::EcdsaSig,
     error::ErrorStack,
     hash::{MessageDigest, hash},
+    nid::Nid,
     pkey::{PKeyRef, Public},
     rsa::Padding,
     sign::{RsaPssSaltlen, Verifier},
@@ -73,8 +74,8 @@ pub(super) fn verify(algorithm: CoseAlgorithm, key: &PublicKey, message: &[u8], 
         (Scheme::Ecdsa(hash, only), PublicKey::Ec(curve, key)) if only.map_or(*curve != Curve::Secp256k1, |only| only == *curve) => {
             verify_ecdsa(hash, key, message, signature)
         }
-        (Scheme::RsaPkcs1(hash), PublicKey::Rsa(key)) if is_sane_size(key) => verify_rsa(hash, Padding::PKCS1, key, message, signature),
-        (Scheme::RsaPss(hash), PublicKey::Rsa(key)) if is_sane_size(key) => verify_rsa(hash, Padding::PKCS1_PSS, key, message, signature),
+        (Scheme::RsaPkcs1(hash), PublicKey::Rsa(key)) if is_sane_size(key) => verify_pkcs1(hash, key, message, signature),
+        (Scheme::RsaPss(hash), PublicKey::Rsa(key)) if is_sane_size(key) => verify_pss(hash, key, message, signature),
         (Scheme::EdDsa(only), PublicKey::Edwards(curve, key)) if only.is_none_or(|only| only == *curve) => {
             Verifier::new_without_digest(key).and_then(|mut verifier| verifier.verify_oneshot(signature, message))
         }
@@ -88,7 +89,7 @@ pub(super) fn verify(algorithm: CoseAlgorithm, key: &PublicKey, message: &[u8], 
 /// the TPM's statements alone, whose policy is asked first.
 pub(super) fn verify_rs1(key: &PublicKey, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
     let verified = match key {
-        PublicKey::Rsa(key) if is_sane_size(key) => verify_rsa(MessageDigest::sha1(), Padding::PKCS1, key, message, signature),
+        PublicKey::Rsa(key) if is_sane_size(key) => verify_pkcs1(MessageDigest::sha1(), key, message, signature),
         _ => return Err(SignatureError::KeyMismatch(CoseAlgorithm::Rs1)),
     };
     if verified.unwrap_or(false) { Ok(()) } else { Err(SignatureError::Invalid) }
@@ -106,19 +107,40 @@ fn verify_ecdsa(digest: MessageDigest, key: &EcKeyRef<Public>, message: &[u8], s
     Ok(parsed.to_der()? == signature && parsed.verify(&hash(digest, message)?, key)?)
 }
 
-fn verify_rsa(
-    digest: MessageDigest,
-    padding: Padding,
-    key: &PKeyRef<Public>,
-    message: &[u8],
-    signature: &[u8],
-) -> Result<bool, ErrorStack> {
+/// The method of RFC 8017 section 8.2.2: the encoded message that the signature holds is the one that this message has, all of it. With
+/// OpenSSL's own key object, for the same reason as above.
+fn verify_pkcs1(digest: MessageDigest, key: &PKeyRef<Public>, message: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
+    let key = key.rsa()?;
+    let length = signature.len();
+    let Some(expected) = encoded(digest, message, length)?.filter(|_| u32::try_from(length).is_ok_and(|length| length == key.size()))
+    else {
+        return Ok(false);
+    };
+    let mut held = vec![0; length];
+    let held_length = key.public_decrypt(signature, &mut held, Padding::NONE)?;
+    Ok(held_length == length && held == expected)
+}
+
+/// EMSA-PKCS1-v1_5 (RFC 8017 section 9.2) in so many bytes. `None` if they are too few, or the hash is of no signature here.
+fn encoded(digest: MessageDigest, message: &[u8], length: usize) -> Result<Option<Vec<u8>>, ErrorStack> {
+    // DER of DigestInfo up to the hash (note 1).
+    let info: &[u8] = match digest.type_() {
+        Nid::SHA1 => b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14",
+        Nid::SHA256 => b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
+        Nid::SHA384 => b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30",
+        Nid::SHA512 => b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
+        _ => return Ok(None),
+    };
+    let hash = hash(digest, message)?;
+    let Some(padding) = length.checked_sub(3 + info.len() + hash.len()).filter(|padding| *padding >= 8) else { return Ok(None) };
+    Ok(Some([&[0, 1][..], &vec![0xff; padding], &[0], info, &hash].concat()))
+}
+
+fn verify_pss(digest: MessageDigest, key: &PKeyRef<Public>, message: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
     let mut verifier = Verifier::new(digest, key)?;
-    verifier.set_rsa_padding(padding)?;
-    if padding == Padding::PKCS1_PSS {
-        verifier.set_rsa_mgf1_md(digest)?;
-        verifier.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
-    }
+    verifier.set_rsa_padding(Padding::PKCS1_PSS)?;
+    verifier.set_rsa_mgf1_md(digest)?;
+    verifier.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
     verifier.verify_oneshot(signature, message)
 }
 
@@ -221,5 +243,35 @@ mod tests {
         for other in [raw, long_length, padded, indefinite] {
             assert_eq!(verify(CoseAlgorithm::Es256, &public(&key), b"m", &other), Err(SignatureError::Invalid), "{other:02x?}");
         }
+    }
+    /// RFC 8017 section 8.2.2, note: what a lenient reader of the encoded message takes, a forger makes.
+    #[test]
+    fn rsa_signatures_hold_one_encoded_message() {
+        use CoseAlgorithm as A;
+        let key = KeyPair::generate(A::Rs256);
+        let rsa = key.private.rsa().unwrap();
+        let check = |algorithm, encoded: &[u8]| {
+            let mut signature = vec![0; 256];
+            rsa.private_encrypt(encoded, &mut signature, Padding::NONE).unwrap();
+            verify(algorithm, &public(&key), b"m", &signature)
+        };
+        for (algorithm, digest) in
+            [(A::Rs256, MessageDigest::sha256()), (A::Rs384, MessageDigest::sha384()), (A::Rs512, MessageDigest::sha512())]
+        {
+            let good = encoded(digest, b"m", 256).unwrap().unwrap();
+            assert_eq!(check(algorithm, &good), Ok(()), "{algorithm}");
+            for at in [1, 2, 9, 200, 255] {
+                let mut other = good.clone();
+                other[at] ^= 1;
+                assert_eq!(check(algorithm, &other), Err(SignatureError::Invalid), "{algorithm} {at}");
+            }
+            // Less padding, and bytes after the hash.
+            let short = [&encoded(digest, b"m", 248).unwrap().unwrap()[..], &[0; 8]].concat();
+            assert_eq!(check(algorithm, &short), Err(SignatureError::Invalid), "{algorithm}");
+        }
+        assert_eq!(encoded(MessageDigest::sha512(), b"m", 93).unwrap(), None);
+        assert_eq!(encoded(MessageDigest::md5(), b"m", 256).unwrap(), None);
+        // As long as the modulus and not less than it.
+        assert_eq!(verify(A::Rs256, &public(&key), b"m", &[0xff; 256]), Err(SignatureError::Invalid));
     }
 }

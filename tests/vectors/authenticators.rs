@@ -3,18 +3,23 @@
 
 use std::time::Duration;
 
-use openssl::{sha::sha256, x509::X509};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use openssl::{rand::rand_bytes, sha::sha256, x509::X509};
 use passkey_hsm::{
-    domain::{AttestationPreference, AttestationTrust, Challenge, Clock as _, Origin, ResidentKey, SystemClock, UserVerification},
+    domain::{AttestationPreference, Challenge, Clock as _, Origin, ResidentKey, SystemClock, UserVerification},
     webauthn::{
         CreationRequest, OFFERED_ALGORITHMS, Registration, RegistrationCredential, RegistrationPolicy, TrustAnchor, creation_options,
         verify_registration,
     },
 };
-use serde_json::json;
-use url::Url;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use webauthn_authenticator_rs::{AuthenticatorBackendHashedClientData, softpasskey::SoftPasskey, softtoken::SoftToken};
-use webauthn_rs_core::{WebauthnCore, proto::COSEAlgorithm};
+
+use crate::{
+    corpus::{REGISTRATION, Vector},
+    second_verifier::Asked,
+};
 
 const ORIGIN: &str = "https://example.org";
 
@@ -22,22 +27,15 @@ const ORIGIN: &str = "https://example.org";
 pub(crate) struct Made {
     pub(crate) body: Vec<u8>,
     pub(crate) challenge: Challenge,
+    root: Option<X509>,
 }
 
 impl Made {
-    /// On options of ours, of which the other verifier has the challenge; it must accept the result too.
-    fn by(authenticator: &mut impl AuthenticatorBackendHashedClientData) -> Self {
-        let core = WebauthnCore::new_unsafe_experts_only(
-            "Example",
-            "example.org",
-            vec![Url::parse(ORIGIN).unwrap()],
-            Duration::from_mins(1),
-            None,
-            None,
-        );
-        let builder = core.new_challenge_register_builder(b"u1", "ann", "Ann").unwrap();
-        let (sent, state) = core.generate_challenge_register(builder.credential_algorithms(vec![COSEAlgorithm::ES256])).unwrap();
-        let challenge = Challenge::from_bytes(sent.public_key.challenge.as_ref());
+    /// On options of ours; the second verifier must accept the result too.
+    fn by(authenticator: &mut impl AuthenticatorBackendHashedClientData, root: Option<X509>) -> Self {
+        let mut challenge = [0; 32];
+        rand_bytes(&mut challenge).unwrap();
+        let challenge = Challenge::from_bytes(&challenge);
 
         let options = creation_options(&CreationRequest {
             rp_id: "example.org",
@@ -63,14 +61,48 @@ impl Made {
         let hash = sha256(&client_data).to_vec();
         let mut made = authenticator.perform_register(hash, serde_json::from_value(options).unwrap(), 60_000).unwrap();
         made.response.client_data_json = client_data.into();
-        core.register_credential(&made, &state, None).expect("the second verifier accepts it");
-        Self { body: serde_json::to_vec(&made).unwrap(), challenge }
+        let made = Self { body: serde_json::to_vec(&made).unwrap(), challenge, root };
+        made.asked(true).verify(&made.body).expect("the second verifier accepts it");
+        made
+    }
+
+    /// The second verifier, about the same; with the chain to the root if that is asked for and there is one.
+    pub(crate) fn asked(&self, check_chain: bool) -> Asked {
+        self.vector().asked(check_chain).unwrap()
+    }
+
+    /// The same as a vector, with the chain to the root where there is one.
+    pub(crate) fn vector(&self) -> Vector {
+        let now = OffsetDateTime::from_unix_timestamp(SystemClock.now().as_secs()).unwrap();
+        let pem = |root: &X509| String::from_utf8(root.to_pem().unwrap()).unwrap();
+        let vector = json!({
+            "name": "made",
+            "kind": REGISTRATION,
+            "rp_id": "example.org",
+            "origin": ORIGIN,
+            "challenge_b64url": URL_SAFE_NO_PAD.encode(self.challenge.as_bytes()),
+            "user_verification_required": true,
+            "credential": serde_json::from_slice::<Value>(&self.body).unwrap(),
+            "trust_anchor_pem": self.root.iter().map(pem).collect::<Vec<_>>(),
+            "check_chain": self.root.is_some(),
+            "at_time": now.format(&Rfc3339).unwrap(),
+            "expected": "accept",
+            "reason": "genuine",
+            "observed": {},
+        });
+        serde_json::from_value(vector).unwrap()
     }
 
     /// By a `SoftToken`, with the root of its attestation.
     pub(crate) fn by_token() -> (Self, TrustAnchor) {
         let (mut token, root): (SoftToken, X509) = SoftToken::new(true).unwrap();
-        (Self::by(&mut token), TrustAnchor::from_der(&root.to_der().unwrap()).unwrap())
+        let anchor = TrustAnchor::from_der(&root.to_der().unwrap()).unwrap();
+        (Self::by(&mut token, Some(root)), anchor)
+    }
+
+    /// By a `SoftPasskey`.
+    pub(crate) fn by_passkey() -> Self {
+        Self::by(&mut SoftPasskey::new(true), None)
     }
 
     /// Verifies another body in its place.
@@ -100,12 +132,12 @@ fn soft_token_attests_with_a_certificate() {
     let (made, root) = Made::by_token();
     let registration = made.verify_body(&made.body, &[]).unwrap();
     assert_eq!(registration.attestation_type, "packed");
-    assert_eq!(registration.attestation.trust, AttestationTrust::Untrusted);
+    assert_eq!(registration.attestation.trust.as_str(), "untrusted");
     assert_eq!(registration.aaguid.to_string(), "0fb9bcbc-a0d4-4042-bbb0-559bc1631e28");
     assert!(registration.user_verified);
 
     let trusted = made.verify_body(&made.body, &[root]).unwrap();
-    assert_eq!(trusted.attestation.trust, AttestationTrust::Trusted);
+    assert_eq!(trusted.attestation.trust.as_str(), "trusted");
 
     let (_, foreign) = Made::by_token();
     let error = made.verify_body(&made.body, &[foreign]).unwrap_err();
@@ -114,8 +146,8 @@ fn soft_token_attests_with_a_certificate() {
 
 #[test]
 fn soft_passkey_attests_with_its_own_key() {
-    let made = Made::by(&mut SoftPasskey::new(true));
+    let made = Made::by_passkey();
     let registration = made.verify_body(&made.body, &[]).unwrap();
     assert_eq!(registration.attestation_type, "packed");
-    assert_eq!(registration.attestation.trust, AttestationTrust::SelfAttestation);
+    assert_eq!(registration.attestation.trust.as_str(), "self");
 }

@@ -1,14 +1,16 @@
 //! The vectors: one JSON object a line; what each field means is in `README.md` beside them.
 
 use std::{
+    collections::HashMap,
     io::{Write as _, stderr},
     path::PathBuf,
 };
 
 use base64::{
     Engine as _, alphabet,
-    engine::{GeneralPurpose, GeneralPurposeConfig},
+    engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
 };
+use openssl::x509::X509;
 use passkey_hsm::{
     domain::{
         AttestationFormat, AttestationPolicy, BackupFlags, Challenge, CredentialId, Origin, Timestamp, TrustDemand, UserVerification,
@@ -21,6 +23,8 @@ use passkey_hsm::{
 use serde::Deserialize;
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::second_verifier::{Asked, Known, Question};
 
 /// Where a vector says nothing of the time: its certificates are judged at this instant, so that the tests mean the same in ten years.
 const DEFAULT_TIME: &str = "2026-11-01T00:00:00Z";
@@ -60,14 +64,18 @@ pub(crate) struct Vector {
     pub(crate) reason: String,
     #[serde(default)]
     pub(crate) may_differ: bool,
+    /// Verdicts by verifier.
+    observed: HashMap<String, String>,
 }
 
-/// The record of an authentication's credential. (Its `user_verified` says what UV was when it was made: no step looks at it.)
+/// The record of an authentication's credential.
 #[derive(Debug, Deserialize)]
 struct Stored {
     credential_id: String,
     cose_public_key: String,
     sign_count: u32,
+    /// What UV was when it was made: no step looks at it.
+    user_verified: bool,
     backup_eligible: bool,
     backup_state: bool,
 }
@@ -80,12 +88,11 @@ enum OneOrMore {
 }
 
 impl OneOrMore {
-    fn origins(&self) -> Vec<Origin> {
-        let texts = match self {
+    fn texts(&self) -> &[String] {
+        match self {
             Self::One(text) => std::slice::from_ref(text),
             Self::More(texts) => texts,
-        };
-        texts.iter().map(|text| text.parse().unwrap_or_else(|error| panic!("{error}"))).collect()
+        }
     }
 }
 
@@ -100,56 +107,12 @@ impl Vector {
 
     /// Parses and verifies it, of either kind.
     pub(crate) fn verdict(&self) -> Result<(), String> {
-        match self.kind.as_str() {
-            REGISTRATION => self.verify(self.check_chain).map(drop),
-            AUTHENTICATION => self.authenticate(&self.body()).map(drop),
-            other => panic!("{}: kind {other}?", self.name),
-        }
+        self.prepared(self.check_chain).judge(&self.body())
     }
 
-    /// Parses and verifies an assertion. The vectors say nothing of accounts: it is known before, and is the one that is named, if one is.
+    /// Parses and verifies an assertion.
     pub(crate) fn authenticate(&self, body: &[u8]) -> Result<Authentication, String> {
-        let credential = AuthenticationCredential::parse(body).map_err(|error| error.to_string())?;
-        let stored = self.stored.as_ref().unwrap();
-        let allowed = [CredentialId::try_from(LAX.decode(&stored.credential_id).unwrap().as_slice()).unwrap()];
-        let user_handle = credential.user_handle().unwrap_or(b"user");
-        let top_origins = self.top_origins();
-        let policy = AuthenticationPolicy {
-            rp_id: &self.rp_id,
-            origins: &self.origin.origins(),
-            challenge: &self.challenge(),
-            user_verification: self.user_verification(),
-            allow_cross_origin: self.allow_cross_origin(),
-            top_origins: &top_origins,
-            allowed: &allowed,
-            account: AccountKnown::Before(user_handle),
-            stored: StoredCredential {
-                id: &allowed[0],
-                user_handle,
-                public_key: &LAX.decode(&stored.cose_public_key).unwrap(),
-                sign_count: stored.sign_count,
-                backup: BackupFlags { eligible: stored.backup_eligible, state: stored.backup_state },
-            },
-            // Where a vector is about the counter, this is what it expects.
-            refuse_clones: true,
-        };
-        verify_authentication(&credential, &policy).map_err(|error| error.to_string())
-    }
-
-    fn challenge(&self) -> Challenge {
-        Challenge::from_bytes(&LAX.decode(&self.challenge_b64url).unwrap())
-    }
-
-    fn user_verification(&self) -> UserVerification {
-        if self.user_verification_required { UserVerification::Required } else { UserVerification::Preferred }
-    }
-
-    fn allow_cross_origin(&self) -> bool {
-        self.cross_origin_allowed || self.top_origin.is_some()
-    }
-
-    fn top_origins(&self) -> Vec<Origin> {
-        self.top_origin.as_ref().map(OneOrMore::origins).unwrap_or_default()
+        self.prepared(false).authenticate(body)
     }
 
     /// Parses and verifies a registration, its chain too if it is asked for.
@@ -159,31 +122,143 @@ impl Vector {
 
     /// Another body in its place.
     pub(crate) fn verify_body(&self, body: &[u8], check_chain: bool) -> Result<Registration, String> {
-        let credential = RegistrationCredential::parse(body).map_err(|error| error.to_string())?;
-        let pem = self.trust_anchor_pem.iter().filter(|_| check_chain);
-        let anchors: Vec<_> = pem.flat_map(|pem| TrustAnchor::from_pem(pem.as_bytes()).unwrap()).collect();
-        let top_origins = self.top_origins();
-        let (attestation, trust_store) = trust(&anchors);
-        let policy = RegistrationPolicy {
-            rp_id: &self.rp_id,
-            origins: &self.origin.origins(),
-            challenge: &self.challenge(),
-            user_verification: self.user_verification(),
-            algorithms: &CoseAlgorithm::ALL,
-            allow_cross_origin: self.allow_cross_origin(),
-            top_origins: &top_origins,
-            allow_u2f_aaguid: true,
-            attestation: &attestation,
-            trust_store: &trust_store,
+        self.prepared(check_chain).register(body)
+    }
+
+    /// All that is done before an answer comes.
+    pub(crate) fn prepared(&self, check_chain: bool) -> Prepared<'_> {
+        let (attestation, trust_store) = trust(&self.anchors(check_chain, |pem| TrustAnchor::from_pem(pem).unwrap()));
+        Prepared {
+            vector: self,
+            origins: self.origin.texts().iter().map(|text| text.parse().unwrap_or_else(|error| panic!("{error}"))).collect(),
+            challenge: Challenge::from_bytes(&self.challenge()),
+            top_origins: self.top_origin.iter().flat_map(OneOrMore::texts).map(|text| text.parse().unwrap()).collect(),
+            attestation,
+            trust_store,
             now: self.time(),
+            stored: self.stored.as_ref().map(|stored| {
+                let id = LAX.decode(&stored.credential_id).unwrap();
+                (CredentialId::try_from(id.as_slice()).unwrap(), LAX.decode(&stored.cose_public_key).unwrap())
+            }),
+        }
+    }
+
+    /// The same for the second verifier. An error says why it cannot be asked.
+    pub(crate) fn asked(&self, check_chain: bool) -> Result<Asked, String> {
+        let question = Question {
+            rp_id: &self.rp_id,
+            origins: self.origin.texts().iter().map(String::as_str).collect(),
+            challenge: URL_SAFE_NO_PAD.encode(self.challenge()),
+            user_verification_required: self.user_verification_required,
+            anchors: self.anchors(check_chain, |pem| X509::stack_from_pem(pem).unwrap()),
         };
-        verify_registration(&credential, &policy).map_err(|error| error.to_string())
+        let Some(stored) = &self.stored else { return Asked::registration(question) };
+        let known = Known {
+            id: LAX.decode(&stored.credential_id).unwrap(),
+            cose_key: &LAX.decode(&stored.cose_public_key).unwrap(),
+            sign_count: stored.sign_count,
+            user_verified: stored.user_verified,
+            backup_eligible: stored.backup_eligible,
+            backup_state: stored.backup_state,
+        };
+        Asked::authentication(&question, known)
+    }
+
+    /// What the second verifier said when the vector was made.
+    pub(crate) fn observed(&self) -> &str {
+        self.observed.get("webauthn-rs-core 0.5.5").unwrap_or_else(|| panic!("{}", self.name))
+    }
+
+    fn anchors<T>(&self, check_chain: bool, read: fn(&[u8]) -> Vec<T>) -> Vec<T> {
+        self.trust_anchor_pem.iter().filter(|_| check_chain).flat_map(|pem| read(pem.as_bytes())).collect()
+    }
+
+    fn challenge(&self) -> Vec<u8> {
+        LAX.decode(&self.challenge_b64url).unwrap()
     }
 
     fn time(&self) -> Timestamp {
         let text = self.at_time.as_deref().or(self.certs_valid_at.as_deref()).unwrap_or(DEFAULT_TIME);
         let seconds = OffsetDateTime::parse(text, &Rfc3339).unwrap().unix_timestamp();
         Timestamp::from_millis(seconds * 1000)
+    }
+}
+
+/// What is expected of a vector's answer, read: what is left to do is what a server does for each.
+pub(crate) struct Prepared<'a> {
+    vector: &'a Vector,
+    origins: Vec<Origin>,
+    challenge: Challenge,
+    top_origins: Vec<Origin>,
+    attestation: AttestationPolicy,
+    trust_store: TrustStore,
+    /// Id and key of an authentication's credential.
+    stored: Option<(CredentialId, Vec<u8>)>,
+    now: Timestamp,
+}
+
+impl Prepared<'_> {
+    /// Parses and verifies an answer of the vector's kind.
+    pub(crate) fn judge(&self, body: &[u8]) -> Result<(), String> {
+        match self.vector.kind.as_str() {
+            REGISTRATION => self.register(body).map(drop),
+            AUTHENTICATION => self.authenticate(body).map(drop),
+            other => panic!("{}: kind {other}?", self.vector.name),
+        }
+    }
+
+    fn register(&self, body: &[u8]) -> Result<Registration, String> {
+        let credential = RegistrationCredential::parse(body).map_err(|error| error.to_string())?;
+        let policy = RegistrationPolicy {
+            rp_id: &self.vector.rp_id,
+            origins: &self.origins,
+            challenge: &self.challenge,
+            user_verification: self.user_verification(),
+            algorithms: &CoseAlgorithm::ALL,
+            allow_cross_origin: self.allow_cross_origin(),
+            top_origins: &self.top_origins,
+            allow_u2f_aaguid: true,
+            attestation: &self.attestation,
+            trust_store: &self.trust_store,
+            now: self.now,
+        };
+        verify_registration(&credential, &policy).map_err(|error| error.to_string())
+    }
+
+    /// The vectors say nothing of accounts: it is known before, and is the one that is named, if one is.
+    fn authenticate(&self, body: &[u8]) -> Result<Authentication, String> {
+        let credential = AuthenticationCredential::parse(body).map_err(|error| error.to_string())?;
+        let user_handle = credential.user_handle().unwrap_or(b"user");
+        let record = self.vector.stored.as_ref().unwrap();
+        let (id, public_key) = self.stored.as_ref().unwrap();
+        let policy = AuthenticationPolicy {
+            rp_id: &self.vector.rp_id,
+            origins: &self.origins,
+            challenge: &self.challenge,
+            user_verification: self.user_verification(),
+            allow_cross_origin: self.allow_cross_origin(),
+            top_origins: &self.top_origins,
+            allowed: std::slice::from_ref(id),
+            account: AccountKnown::Before(user_handle),
+            stored: StoredCredential {
+                id,
+                user_handle,
+                public_key,
+                sign_count: record.sign_count,
+                backup: BackupFlags { eligible: record.backup_eligible, state: record.backup_state },
+            },
+            // Where a vector is about the counter, this is what it expects.
+            refuse_clones: true,
+        };
+        verify_authentication(&credential, &policy).map_err(|error| error.to_string())
+    }
+
+    fn user_verification(&self) -> UserVerification {
+        if self.vector.user_verification_required { UserVerification::Required } else { UserVerification::Preferred }
+    }
+
+    fn allow_cross_origin(&self) -> bool {
+        self.vector.cross_origin_allowed || self.vector.top_origin.is_some()
     }
 }
 

@@ -53,7 +53,9 @@ impl TokenAddress {
     }
 
     fn complete(self) -> Result<Self, TokenAddressError> {
-        if self.token.is_none() && self.serial.is_none() { Err(TokenAddressError::Empty) } else { Ok(self) }
+        // Padding alone would address each token that has not been initialized.
+        let says_nothing = |text: &Option<String>| text.as_deref().is_none_or(|text| trim(text).is_empty());
+        if says_nothing(&self.token) && says_nothing(&self.serial) { Err(TokenAddressError::Empty) } else { Ok(self) }
     }
 
     fn attribute(&mut self, name: &str) -> Result<(&'static str, &mut Option<String>), TokenAddressError> {
@@ -79,6 +81,10 @@ impl FromStr for TokenAddress {
 
     fn from_str(uri: &str) -> Result<Self, TokenAddressError> {
         let rest = uri.trim().strip_prefix("pkcs11:").ok_or(TokenAddressError::Scheme)?;
+        // Wherever it is: with a wrong separator before it, it would be taken for part of a label, and shown.
+        if rest.contains("pin-value=") {
+            return Err(TokenAddressError::Pin);
+        }
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut address = Self::default();
         for part in path.split(';').chain(query.split('&')).filter(|part| !part.is_empty()) {
@@ -154,10 +160,13 @@ mod tests {
         assert_eq!(parse("pkcs11:token=a?pin-value=1234"), Err(E::Pin));
         assert_eq!(parse("pkcs11:token=a;pin-value=1234"), Err(E::Pin));
         assert!(!format!("{:?}", parse("pkcs11:token=a?pin-value=1234")).contains("1234"));
+        assert_eq!(parse("pkcs11:token=a&pin-value=1234"), Err(E::Pin));
+        assert_eq!(parse("pkcs11:token=50%,pin-value=1234"), Err(E::Pin));
         assert_eq!(parse("pkcs11:token=a;object=b"), Err(E::Attribute("object".into())));
         assert_eq!(parse("pkcs11:token=a;token=b"), Err(E::Twice("token")));
         assert_eq!(parse("pkcs11:model=x"), Err(E::Empty));
         assert_eq!(parse("pkcs11:"), Err(E::Empty));
+        assert_eq!(parse("pkcs11:token=%20;serial=%00"), Err(E::Empty));
         assert_eq!(parse("token=a"), Err(E::Scheme));
         for bad in ["pkcs11:token=%2", "pkcs11:token=%zz", "pkcs11:token=%ff", "pkcs11:token", "pkcs11:token="] {
             assert!(matches!(parse(bad), Err(E::Encoding(_))), "{bad}");

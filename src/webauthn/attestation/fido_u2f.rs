@@ -92,6 +92,15 @@ mod tests {
     }
 
     #[test]
+    fn another_key_signed() {
+        let (key, other) = (KeyPair::generate(CoseAlgorithm::Es256).private, KeyPair::generate(CoseAlgorithm::Es256).private);
+        let certificate = CertificateSpec::default().make(&key, None).to_der().unwrap();
+        let maker = |signer| Maker { flags: 0x41, ..Maker::attested(Statement::U2f(signer, vec![certificate.clone()])) };
+        assert!(maker(key).verify().is_ok());
+        assert_eq!(refused(&maker(other)), StatementError::Signature(SignatureError::Invalid));
+    }
+
+    #[test]
     fn both_keys_are_on_p256() {
         for algorithm in [CoseAlgorithm::Es384, CoseAlgorithm::Es256k, CoseAlgorithm::Rs256] {
             assert_eq!(refused(&maker(algorithm, 1)), StatementError::NotP256("attestation certificate's key"));

@@ -25,6 +25,9 @@ pub use self::{
     android_key::AndroidKeyError, android_safetynet::SafetyNetError, apple::AppleError, compound::CompoundError, tpm::TpmError,
 };
 
+#[cfg(fuzzing)]
+pub use self::tpm::tpm_structures;
+
 /// The most certificates in a statement's `x5c`.
 const MAX_CERTIFICATES: usize = 8;
 

@@ -150,6 +150,16 @@ mod tests {
         assert_eq!(refused(&maker), StatementError::Signature(SignatureError::Invalid));
     }
 
+    /// FIDO's server tests, Resp-5 F-14.
+    #[test]
+    fn the_credentials_key_signed_for_a_certificate() {
+        let key = KeyPair::generate(CoseAlgorithm::Es256);
+        let certificate = CertificateSpec::default().make(&KeyPair::generate(CoseAlgorithm::Es256).private, None).to_der().unwrap();
+        let statement = Statement::Packed(key.private.clone(), CoseAlgorithm::Es256, vec![certificate]);
+        let maker = Maker { key: Some(key), ..Maker::attested(statement) };
+        assert_eq!(refused(&maker), StatementError::Signature(SignatureError::Invalid));
+    }
+
     #[test]
     fn requirements_on_the_certificate() {
         let refused = |spec: &CertificateSpec<'_>| match refused(&Maker::packed(spec)) {

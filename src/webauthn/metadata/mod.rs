@@ -8,6 +8,8 @@ mod blob;
 mod chain;
 mod crl;
 mod entries;
+#[cfg(fuzzing)]
+mod fuzzing;
 mod registry;
 mod status;
 
@@ -19,6 +21,8 @@ mod tests;
 pub use blob::{BlobError, Verified, verify_blob};
 pub use crl::{Crl, CrlError, CrlFault};
 pub use entries::{SkipReason, SkippedEntry};
+#[cfg(fuzzing)]
+pub use fuzzing::{metadata_blob, metadata_payload, revocation_list};
 pub use status::forbidding;
 
 /// The roots that the FIDO Alliance's BLOBs lead to, by SHA-256 of the certificate: GlobalSign Root CA - R3.

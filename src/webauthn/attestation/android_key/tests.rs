@@ -127,6 +127,35 @@ fn the_statements_members() {
     assert_eq!(spoilt("x5c", Some(Value::Array(vec![]))), E::Mistyped("x5c", "an array of 1 to 8 byte strings"));
 }
 
+/// FIDO's server tests, Resp-A F-3: the certificate that is the credential's comes first.
+#[test]
+fn certificates_in_another_order() {
+    let (key, issuer_key) = (KeyPair::generate(CoseAlgorithm::Es256), KeyPair::generate(CoseAlgorithm::Es256).private);
+    let in_order = |is_reversed: bool| {
+        let issuer_key = issuer_key.clone();
+        let make = move |key: &KeyPair, signed: &[u8]| {
+            let issuer = CertificateSpec { subject: &[("CN", "Issuer")], ca: Some(true), ..CertificateSpec::default() };
+            let issuer = issuer.make(&issuer_key, None);
+            let description = ("1.3.6.1.4.1.11129.2.1.17", false, Description::default().to_der(&signed[signed.len() - 32..]));
+            let spec = CertificateSpec { extensions: vec![description], ..CertificateSpec::default() };
+            let leaf = spec.make(&key.private, Some((&issuer, &issuer_key)));
+            let mut x5c = [leaf, issuer].map(|certificate| certificate.to_der().unwrap());
+            if is_reversed {
+                x5c.reverse();
+            }
+            let signature = sign(CoseAlgorithm::Es256, &key.private, signed);
+            vec![
+                ("alg", Value::from(-7).to_vec()),
+                ("sig", Value::Bytes(&signature).to_vec()),
+                ("x5c", Value::Array(x5c.iter().map(|der| Value::Bytes(der)).collect()).to_vec()),
+            ]
+        };
+        Maker { key: Some(key.clone()), ..Maker::attested(Statement::Made("android-key", Box::new(make))) }
+    };
+    assert!(in_order(false).verify().is_ok());
+    assert_eq!(refused(&in_order(true)), StatementError::Signature(SignatureError::Invalid));
+}
+
 #[test]
 fn another_key() {
     let other = |algorithm| maker(Some(KeyPair::generate(algorithm)), |hash| Some(Description::default().to_der(hash)));

@@ -7,12 +7,17 @@
 //!   count is for the policy to say. Here alone is such a signature checked at all.
 
 mod certificate;
+#[cfg(fuzzing)]
+mod fuzzing;
 mod structures;
 
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+
+#[cfg(fuzzing)]
+pub use self::fuzzing::tpm_structures;
 
 use std::borrow::Cow;
 

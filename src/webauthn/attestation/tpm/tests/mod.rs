@@ -123,6 +123,21 @@ fn another_key_signed() {
     }
 }
 
+/// FIDO's server tests, Resp-9 F-1.
+#[test]
+fn certificates_in_another_order() {
+    let (tpm, ca_key) = (tpm(), KeyPair::generate(A::Es256).private);
+    let ca = CertificateSpec { subject: &[("CN", "TPM CA")], ca: Some(true), ..CertificateSpec::default() }.make(&ca_key, None);
+    let aik = aik_certificate().make(&tpm.aik, Some((&ca, &ca_key))).to_der().unwrap();
+    let ca = ca.to_der().unwrap();
+    let x5c = |first: &[u8], second: &[u8]| Value::Array(vec![Value::Bytes(first), Value::Bytes(second)]).to_vec();
+    let (right, wrong) = (x5c(&aik, &ca), x5c(&ca, &aik));
+    let mut maker = Maker { spoil: vec![("x5c", Some(right))], ..tpm.attests(A::Es256) };
+    assert!(maker.verify().is_ok());
+    maker.spoil = vec![("x5c", Some(wrong))];
+    assert_eq!(refused(&maker), TpmError::Subject.into());
+}
+
 /// What the standard's text wants, which nobody sends.
 #[test]
 fn signatures_in_the_tpms_own_structure() {

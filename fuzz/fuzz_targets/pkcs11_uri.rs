@@ -1,0 +1,7 @@
+//! `pkcs11_uri`: what it demands is said where it is written.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use passkey_hsm_fuzz::texts;
+
+fuzz_target!(|input: &[u8]| texts::pkcs11_uri(input));
