@@ -12,10 +12,9 @@ UPDATE credentials SET attestation_record =
     || '","type":"' || CASE attestation_trust WHEN 'none' THEN 'none' WHEN 'self' THEN 'self' ELSE 'basic' END
     || '","trust":"' || attestation_trust || '"}';
 
--- For what metadata says of a model. U2F authenticators have no AAGUID, or zero, and may have part in a compound statement: their
--- certificates have to be looked at.
+-- For what metadata says of a model. U2F authenticators have no AAGUID: their certificates have to be looked at.
 CREATE INDEX credentials_by_aaguid ON credentials (aaguid, tenant_id, id);
-CREATE INDEX credentials_of_u2f ON credentials (tenant_id, id) WHERE attestation_type IN ('fido-u2f', 'compound', 'packed');
+CREATE INDEX credentials_of_u2f ON credentials (tenant_id, id) WHERE attestation_type = 'fido-u2f';
 
 -- What the client sent when a credential was made, byte by byte: who doubts a finding verifies it again.
 CREATE TABLE credential_evidence (

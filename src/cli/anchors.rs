@@ -5,7 +5,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Failure, Output, Setup, download, output::table, setup::block_on};
+use super::{
+    Failure, Output, Setup, download,
+    output::{table, warn},
+    setup::block_on,
+};
 use crate::{
     domain::AnchorSetName,
     services::{AnchorCertificate, AnchorSet},
@@ -36,6 +40,11 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
         match command {
             Command::Import { name, file } => {
                 let pem = download::read_file(&file)?;
+                let others = other_blocks(&pem);
+                if others > 0 {
+                    let advice = "left out; a private key has no place there";
+                    warn(&format!("{}: {others} BEGIN line(s) are not those of certificates, and were {advice}", file.display()));
+                }
                 let set = metadata.import_anchors(name, &pem).await;
                 let set = set.map_err(|e| Failure::usage(format!("{}: {}", file.display(), Failure::from_error(&e))))?;
                 output.show(&json(&set), |_| format!("{}\n\nServers take them within seconds.", render(std::slice::from_ref(&set))))?;
@@ -56,6 +65,14 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
     })
 }
 
+/// How many lines begin something that is no certificate, or would if they were whole: OpenSSL passes over them without a word.
+fn other_blocks(pem: &[u8]) -> usize {
+    let begins = |line: &&[u8]| line.starts_with(b"--") && line.windows(6).any(|part| part == b"BEGIN ");
+    let names = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"].map(|name| format!("-----BEGIN {name}-----"));
+    let is_certificate = |line: &[u8]| names.iter().any(|name| line.trim_ascii_end() == name.as_bytes());
+    pem.split(|byte| *byte == b'\n').filter(begins).filter(|line| !is_certificate(line)).count()
+}
+
 fn json(set: &AnchorSet) -> Value {
     json!({ "set": set.name, "certificates": set.certificates })
 }
@@ -69,4 +86,24 @@ fn render(sets: &[AnchorSet]) -> String {
         set.certificates.iter().map(row).collect::<Vec<_>>()
     };
     table(["set", "certificate", "sha-256", "ends"], sets.iter().flat_map(rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_over_is_counted() {
+        let block = |begin: &str| format!("A root, BEGIN of text\r\n{begin}\r\nAAAA\r\n-----END CERTIFICATE-----\r\n");
+        for (begin, expected) in [
+            ("-----BEGIN CERTIFICATE-----", 0),
+            ("-----BEGIN TRUSTED CERTIFICATE-----", 0),
+            ("----BEGIN CERTIFICATE-----", 1),
+            ("-----BEGIN PRIVATE KEY-----", 1),
+            ("-----BEGIN X509 CRL-----", 1),
+        ] {
+            assert_eq!(other_blocks(block(begin).as_bytes()), expected, "{begin}");
+        }
+        assert_eq!(other_blocks(b"\xff--BEGIN "), 0);
+    }
 }

@@ -18,7 +18,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{Failure, output};
 use crate::{
     domain::{Challenge, Clock, Origin, SystemClock, Timestamp},
-    services::{Evidence, StoredKey, inspect},
+    services::{Anchors, Evidence, StoredKey, inspect},
 };
 
 /// The most bytes of a line: a credential's body at its largest, with certificates beside it.
@@ -114,7 +114,11 @@ struct Stored {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let anchors = args.anchors.iter().map(|file| fs::read(file).map_err(|e| unreadable(file, &e))).collect::<Result<Vec<_>, _>>()?;
+    let mut anchors = Anchors::default();
+    for file in &args.anchors {
+        let pem = fs::read(file).map_err(|e| unreadable(file, &e))?;
+        anchors.add_pem(&pem).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
+    }
     let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -126,9 +130,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(|e| unreadable(&args.file, &e))? == 0 {
             break;
         }
+        // The rest of a line that is too long is no line of its own.
         let is_cut = line.len() as u64 == MAX_LINE && !line.ends_with(b"\n");
-        if is_cut {
-            input.skip_until(b'\n').map_err(|e| unreadable(&args.file, &e))?;
+        if is_cut && input.skip_until(b'\n').map_err(|e| unreadable(&args.file, &e))? > 0 {
+            all_read = false;
+            output::warn(&format!("line {number}: longer than {MAX_LINE} bytes"));
+            continue;
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
@@ -145,12 +152,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// What is found of a line, as one line of JSON; or why it cannot be read.
-fn judge(line: &[u8], args: &Args, anchors: &[Vec<u8>]) -> Result<String, String> {
+fn judge(line: &[u8], args: &Args, anchors: &Anchors) -> Result<String, String> {
     let line: Line = serde_json::from_slice(line).map_err(|e| e.to_string())?;
-    let own = line.trust_anchor_pem.as_slice().iter().map(String::as_bytes);
-    let anchors: Vec<_> = own.chain(anchors.iter().map(Vec::as_slice)).collect();
+    let own: Vec<_> = line.trust_anchor_pem.as_slice().iter().map(String::as_bytes).collect();
     // Without anchors no chain is judged: an "accept" would be taken for more than it is.
-    if args.check_chain && anchors.is_empty() && line.stored.is_none() {
+    if args.check_chain && args.anchors.is_empty() && own.is_empty() && line.stored.is_none() {
         return Err("--check-chain: there is no trust anchor, neither in the line nor by --anchors".to_owned());
     }
     let at = [&line.at_time, &line.certs_valid_at].into_iter().flatten().next().map(|text| instant(text)).transpose()?;
@@ -164,7 +170,8 @@ fn judge(line: &[u8], args: &Args, anchors: &[Vec<u8>]) -> Result<String, String
         stored: line.stored.as_ref().map(Stored::key).transpose()?,
         allow_cross_origin: line.cross_origin_allowed || !line.top_origin.as_slice().is_empty(),
         top_origins: &line.top_origin.origins()?,
-        anchors: &anchors,
+        anchors: &own,
+        common_anchors: anchors,
         check_chain: line.check_chain || args.check_chain,
         at: at.or(args.now).unwrap_or_else(|| SystemClock.now()),
     };

@@ -1,6 +1,10 @@
 //! What commands print: tables for people, JSON for scripts.
 
-use std::io::{self, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -44,12 +48,30 @@ impl Output {
 
 /// Says something to standard error that is not what was asked for.
 pub(super) fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "passkey-hsm: {text}");
+    let _ = writeln!(io::stderr(), "passkey-hsm: {}", plain(text));
+}
+
+/// Without characters that a terminal would obey: user ids, evidence and certificates come from elsewhere. The form is JSON's, so that a text
+/// of JSON stays the same JSON.
+fn plain(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) {
+            let _ = write!(plain, "\\u{:04x}", u32::from(c));
+        } else {
+            plain.push(c);
+        }
+    }
+    Cow::Owned(plain)
 }
 
 /// Prints one line, or several. A reader that went away (`| head`) is not an error worth a word.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
-    match writeln!(io::stdout(), "{text}") {
+    match writeln!(io::stdout(), "{}", plain(text)) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
@@ -60,7 +82,8 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(heading.map(str::to_uppercase));
     for row in rows {
-        table.add_row(row);
+        // Before it is laid out: one line a row, and columns as wide as what is shown.
+        table.add_row(row.map(|cell| plain(&cell.replace(['\n', '\t'], " ")).into_owned()));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -78,6 +101,18 @@ pub(super) fn facts(facts: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terminals_are_told_nothing() {
+        assert_eq!(plain("a\n\tb \u{e9}"), "a\n\tb \u{e9}");
+        assert_eq!(plain("\u{1b}[31m\u{9b}31m\r\u{7f}"), r"\u001b[31m\u009b31m\u000d\u007f");
+        let value = serde_json::json!({ "name": "\u{9b}31m\u{7f}\u{1b}" });
+        let text = value.to_string();
+        let shown = plain(&text);
+        assert!(shown.is_ascii() && !shown.contains('\u{7f}'), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+        assert_eq!(table(["id"], [["a\nb\u{1b}c".to_owned()]]), "ID\na b\\u001bc");
+    }
 
     #[test]
     fn tables_and_facts_are_aligned_and_have_no_margin() {

@@ -120,20 +120,20 @@ fn shown(metrics: telemetry::Metrics, context: Context) -> http::Metrics {
 async fn follow_trust(services: Services) {
     let context = &services.context;
     let mut interval = tokio::time::interval(TRUST_REFRESH);
-    let mut warned: Option<String> = None;
-    let mut is_behind = false;
+    let (mut warned, mut fails): (Option<String>, bool) = (None, false);
     loop {
         interval.tick().await;
-        let refreshed = context.trust.refresh(&context.store).await;
-        match &refreshed {
-            Ok(true) => tracing::info!("trust anchors and metadata were read anew"),
-            // What goes on judging may be older than what an operator has imported. Once for each outage, not each time.
-            Err(error) if !is_behind => {
-                tracing::warn!(%error, "trust anchors and metadata could not be read, the copy of before is used: {error}");
+        let followed = context.trust.refresh(&context.store).await;
+        match &followed {
+            Ok(anew) if *anew || fails => tracing::info!("trust anchors and metadata were read anew"),
+            Err(error) if !fails => {
+                // Once, until it is over: whoever revoked a model must hear that this server does not know of it.
+                let why = Failure::from_error(error);
+                tracing::warn!(error = %why, "trust anchors and metadata cannot be read, and go on as they were: {why}");
             }
-            Ok(false) | Err(_) => {}
+            _ => {}
         }
-        is_behind = refreshed.is_err();
+        fails = followed.is_err();
         let now = context.clock.now();
         let overdue = context.trust.current().metadata().filter(|head| head.is_overdue(now));
         if let Some(head) = overdue

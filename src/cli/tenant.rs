@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Output, Setup, api_key,
-    output::{facts, table},
+    output::{facts, table, warn},
     setup::{block_on, name},
     tenant_file::TenantFile,
 };
 use crate::{
-    domain::{SigningAlgorithm, Tenant, TenantConfig, TenantId, rsa_bits},
-    services::{CreatedTenant, NewTenant, UpdateTenant},
+    domain::{AttestationPolicy, MDS_ANCHORS, SigningAlgorithm, Tenant, TenantConfig, TenantId, rsa_bits},
+    services::{CreatedTenant, NewTenant, Services, UpdateTenant},
 };
 
 #[derive(Debug, Subcommand)]
@@ -107,12 +107,26 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
             Command::Config(ConfigCommand::Set { tenant, file }) => {
                 let TenantFile { display_name, config, settings } = TenantFile::read(&file)?;
                 let services = setup.services_without_signer().await?;
+                if let Some(settings) = &settings {
+                    warn_of_anchors(&services, &settings.attestation).await?;
+                }
                 services.tenants.update(tenant, UpdateTenant { display_name, config, settings }).await?;
                 output.show(&json!({ "updated": tenant }), |_| format!("Replaced the configuration of {tenant}."))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Anchors may be imported after a policy names them. Until then it demands what nothing leads to, or judges less than it seems to.
+async fn warn_of_anchors(services: &Services, policy: &AttestationPolicy) -> Result<(), Failure> {
+    let sets = services.metadata.anchor_sets().await?;
+    for name in policy.anchors.iter().filter(|name| *name != MDS_ANCHORS) {
+        if !sets.iter().any(|set| set.name.as_str() == name) {
+            warn(&format!("there is no set of anchors {name} yet, and nothing leads to it: passkey-hsm anchors import {name} FILE"));
+        }
+    }
+    Ok(())
 }
 
 async fn create(setup: &Setup, args: CreateArgs, output: &Output) -> Result<(), Failure> {

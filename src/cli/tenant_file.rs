@@ -62,6 +62,9 @@ impl TenantFile {
             return Err("settings must be a table".to_owned());
         }
         let file: Self = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        if let Some(why) = file.settings.as_ref().and_then(|settings| settings.attestation.contradiction()) {
+            return Err(format!("settings.attestation: no authenticator can meet it: {why}"));
+        }
         file.display_name.as_deref().map(name).transpose().map_err(|e| format!("display_name: {e}"))?;
         Ok(file)
     }
@@ -127,6 +130,8 @@ mod tests {
             assert!(fault.contains(key), "{fault}");
         }
         assert!(TenantFile::parse(&format!("display_name = \" \"\n{TOML}")).unwrap_err().contains("display_name"));
+        let impossible = TenantFile::parse(&format!("{TOML}\n[settings.attestation]\nrequired = true\nformats = []")).unwrap_err();
+        assert!(impossible.starts_with("settings.attestation: no authenticator can meet it: "), "{impossible}");
         let list = TOML.replace("[settings]", "").replace("algorithm = \"PS256\"", "");
         assert!(TenantFile::parse(&format!("settings = []\n{list}")).unwrap_err().contains("settings"));
         assert!(TenantFile::parse(&TOML.replace("algorithm", "algoritm")).unwrap_err().contains("unknown field"));

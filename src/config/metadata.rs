@@ -26,6 +26,8 @@ impl Metadata {
         let expected = "a URL such as \"https://mds3.fidoalliance.org/\"";
         let url = r.text(("metadata", "url"), expected, |text| match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+            // It may have a password in it.
+            _ if text.contains('@') => Err(format!("must be {expected}")),
             _ => Err(format!("must be {expected}; found {text:?}")),
         });
         let signer = r.text(("metadata", "signer"), "a host name, or \"*\"", |text| Ok::<_, &str>(text.to_owned()));

@@ -234,6 +234,31 @@ impl Default for AttestationPolicy {
     }
 }
 
+impl AttestationPolicy {
+    /// Why no authenticator at all can meet this policy, if none can: for whoever sets it.
+    pub fn contradiction(&self) -> Option<&'static str> {
+        use AttestationType as T;
+        let demands_trust =
+            self.trust == TrustDemand::Require || self.enterprise == EnterpriseDemand::Require || !self.aaguids_allowed.is_empty();
+        let certified = [T::Basic, T::AttCa, T::AnonCa];
+        let types = if demands_trust { &certified[..] } else { &[T::SelfAttestation, T::Basic, T::AttCa, T::AnonCa][..] };
+        let is_statement = |format: &AttestationFormat| *format != AttestationFormat::None;
+        if (self.required || demands_trust) && !self.formats.iter().any(is_statement) {
+            return Some("it demands a statement and accepts no format of one");
+        }
+        if (self.required || demands_trust) && !self.types.iter().any(|accepted| types.contains(accepted)) {
+            return Some("it demands a statement and accepts no type that could meet its demands");
+        }
+        if demands_trust && self.anchors.is_empty() {
+            return Some("it demands trusted statements and has no anchors that they could lead to");
+        }
+        if !self.aaguids_allowed.is_empty() && self.aaguids_allowed.iter().all(|aaguid| self.aaguids_denied.contains(aaguid)) {
+            return Some("each model in aaguids_allowed is in aaguids_denied too");
+        }
+        None
+    }
+}
+
 fn anchor_sources<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let sources = Vec::<String>::deserialize(from)?;
     for source in sources.iter().filter(|source| *source != MDS_ANCHORS) {
@@ -310,6 +335,34 @@ mod tests {
             assert!(serde_json::from_value::<AnchorSetName>(json!(text)).is_err());
         }
         assert_eq!(MDS_ANCHORS.parse::<AnchorSetName>(), Err(AnchorSetNameError::Mds));
+    }
+
+    #[test]
+    fn policies_that_nobody_can_meet() {
+        let fault = |policy| serde_json::from_value::<AttestationPolicy>(policy).unwrap().contradiction();
+        let model = "ee882879-721c-4913-9775-3dfcce97072a";
+        for possible in [
+            json!({}),
+            json!({ "formats": [], "types": [] }),
+            json!({ "required": true, "formats": ["packed"], "types": ["self"] }),
+            json!({ "trust": "judge", "anchors": [] }),
+            json!({ "trust": "require", "types": ["attca"] }),
+            json!({ "aaguids_allowed": [model], "aaguids_denied": ["00000000-0000-0000-0000-000000000000"] }),
+        ] {
+            assert_eq!(fault(possible.clone()), None, "{possible}");
+        }
+        for (impossible, word) in [
+            (json!({ "required": true, "formats": [] }), "format"),
+            (json!({ "required": true, "formats": ["none"] }), "format"),
+            (json!({ "required": true, "types": [] }), "type"),
+            (json!({ "trust": "require", "types": ["self"] }), "type"),
+            (json!({ "enterprise": "require", "types": ["none", "self"] }), "type"),
+            (json!({ "trust": "require", "anchors": [] }), "anchors"),
+            (json!({ "aaguids_allowed": [model], "anchors": [] }), "anchors"),
+            (json!({ "aaguids_allowed": [model], "aaguids_denied": [model] }), "aaguids_denied"),
+        ] {
+            assert!(fault(impossible.clone()).is_some_and(|text| text.contains(word)), "{impossible}");
+        }
     }
 
     #[test]

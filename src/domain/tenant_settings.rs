@@ -1,6 +1,7 @@
 //! What a tenant may choose that the contract does not know.
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::Value;
 
 use super::{AttestationPolicy, Hint, Origin, SigningAlgorithm, rsa_bits};
 
@@ -27,10 +28,20 @@ pub struct TenantSettings {
     /// Whether a fido-u2f statement may come with an AAGUID that is not zero, as in the W3C's own example.
     pub allow_u2f_aaguid: bool,
     /// What it demands of the authenticators of new credentials.
+    #[serde(deserialize_with = "table")]
     pub attestation: AttestationPolicy,
     /// The `iss` claim of its tokens; by default the tenant's public URL.
     #[serde(deserialize_with = "issuer")]
     pub issuer: Option<String>,
+}
+
+/// Serde reads a list as a structure too, and an empty one as all defaults: a demand must not be lost so.
+fn table<'de, D: Deserializer<'de>>(from: D) -> Result<AttestationPolicy, D::Error> {
+    let policy = Value::deserialize(from)?;
+    if !policy.is_object() {
+        return Err(D::Error::custom("attestation must be a table"));
+    }
+    serde_json::from_value(policy).map_err(|e| D::Error::custom(format_args!("attestation: {e}")))
 }
 
 fn read_rsa_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
@@ -71,6 +82,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_demand_is_a_table() {
+        let settings = |attestation: Value| serde_json::from_value::<TenantSettings>(json!({ "attestation": attestation }));
+        assert!(settings(json!({ "required": true })).unwrap().attestation.required);
+        for other in [json!([]), json!([true]), json!(null), json!("require")] {
+            assert_eq!(settings(other).unwrap_err().to_string(), "attestation must be a table");
+        }
+        assert!(settings(json!({ "formts": [] })).unwrap_err().to_string().starts_with("attestation: unknown field `formts`"));
+    }
 
     #[test]
     fn rsa_keys_have_sizes_that_are_made() {

@@ -37,10 +37,27 @@ pub struct Evidence<'a> {
     pub top_origins: &'a [Origin],
     /// PEM files of trust anchors.
     pub anchors: &'a [&'a [u8]],
+    /// Anchors that were read before, for all evidence.
+    pub common_anchors: &'a Anchors,
     /// Whether a chain must lead to one of them.
     pub check_chain: bool,
     /// The instant at which certificates must be valid.
     pub at: Timestamp,
+}
+
+/// Trust anchors, read once for much evidence.
+#[derive(Debug, Default)]
+pub struct Anchors(Vec<TrustAnchor>);
+
+impl Anchors {
+    /// Adds those of a PEM file.
+    ///
+    /// # Errors
+    /// When there is none, or one that cannot be read.
+    pub fn add_pem(&mut self, pem: &[u8]) -> Result<(), EvidenceError> {
+        self.0.extend(TrustAnchor::from_pem(pem)?);
+        Ok(())
+    }
 }
 
 /// What was known of a credential before it was used.
@@ -182,6 +199,7 @@ fn inspect_registration(evidence: &Evidence<'_>) -> Result<Finding, EvidenceErro
     for pem in evidence.anchors {
         anchors.extend(TrustAnchor::from_pem(pem)?);
     }
+    anchors.extend_from_slice(&evidence.common_anchors.0);
     let attestation = AttestationPolicy {
         formats: AttestationFormat::ALL.to_vec(),
         trust: if evidence.check_chain && !anchors.is_empty() { TrustDemand::Judge } else { TrustDemand::Record },

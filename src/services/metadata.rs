@@ -1,12 +1,13 @@
 //! FIDO metadata and imported anchors: brought in, shown, and held against the credentials that there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{Context, Error};
 use crate::{
-    domain::{Aaguid, AnchorSetName, CredentialOfModel, MetadataEntry, MetadataHead, StatusReport},
+    domain::{Aaguid, AnchorSetName, AttestationFormat, AttestationType, CredentialOfModel, MetadataEntry, MetadataHead, StatusReport},
     storage::{self, MetadataUpdate},
     webauthn::{
         self, BlobError, Crl, CrlError, MDS_ROOT_SHA256, TrustAnchor, TrustAnchorError, Verified, attestation_path, forbidding,
@@ -221,20 +222,21 @@ impl Metadata {
         }
         if entries.iter().any(|entry| !entry.key_identifiers.is_empty()) {
             self.impact_on_u2f(&entries, &today, &mut affected).await?;
+            self.impact_on_ctap2_without_model(&entries, &today, &mut affected).await?;
         }
         Ok(Some(affected))
     }
 
     async fn impact_on_model(&self, entry: &MetadataEntry, aaguid: Aaguid, today: &str, affected: &mut Vec<Affected>) -> Result<(), Error> {
-        let store = &self.context.store;
+        // Only of a compromised attestation key is it a question which certificates there were: evidence costs a round trip each.
+        let asks_for_path = forbidding(entry, None, today) != forbidding(entry, Some(&[]), today);
         let mut after = None;
         loop {
-            let page = store.credentials_by_aaguid(aaguid, after.as_ref(), PAGE).await?;
+            let page = self.context.store.credentials_by_aaguid(aaguid, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for credential in page {
-                let evidence = store.credential_evidence(credential.tenant_id, &credential.id).await?;
-                let path = evidence.as_ref().and_then(|evidence| attestation_path(&evidence.attestation_object));
+                let path = if asks_for_path { self.path(&credential).await? } else { None };
                 let path: Option<Vec<&[u8]>> = path.as_ref().map(|path| path.iter().map(Vec::as_slice).collect());
                 if let Some(report) = forbidding(entry, path.as_deref(), today) {
                     affected.push(Affected { forbidden: Forbidden::of(entry, report), credential });
@@ -251,23 +253,49 @@ impl Metadata {
             after = Some(last.clone());
             for (credential, evidence) in page {
                 let Some(path) = evidence.and_then(|evidence| attestation_path(&evidence.attestation_object)) else { continue };
-                let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
-                let identifiers = key_identifiers(&path);
-                let is_model = |entry: &&MetadataEntry| entry.key_identifiers.iter().any(|known| identifiers.contains(known));
-                let mut reports = entries.iter().filter(is_model).filter_map(|entry| Some((entry, forbidding(entry, Some(&path), today)?)));
-                if let Some((entry, report)) = reports.next() {
-                    affected.push(Affected { forbidden: Forbidden::of(entry, report), credential });
-                }
+                affected.extend(forbidden_by_key(entries, &path, today).map(|forbidden| Affected { forbidden, credential }));
             }
         }
     }
 
-    /// Imports the certificates of a PEM file as the set `name`, in the place of what was in it.
+    /// U2F's devices that speak CTAP2: their statements are of the format `packed`, and name no AAGUID either.
+    async fn impact_on_ctap2_without_model(
+        &self,
+        entries: &[MetadataEntry],
+        today: &str,
+        affected: &mut Vec<Affected>,
+    ) -> Result<(), Error> {
+        let none = Aaguid::from_uuid(Uuid::nil());
+        let mut after = None;
+        loop {
+            let page = self.context.store.credentials_by_aaguid(none, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let is_certified = |credential: &CredentialOfModel| {
+                let record = &credential.attestation;
+                record.format == AttestationFormat::Packed && record.attestation_type != AttestationType::SelfAttestation
+            };
+            for credential in page.into_iter().filter(is_certified) {
+                let Some(path) = self.path(&credential).await? else { continue };
+                affected.extend(forbidden_by_key(entries, &path, today).map(|forbidden| Affected { forbidden, credential }));
+            }
+        }
+    }
+
+    /// The certificates that a credential's statement came with, where its evidence was kept.
+    async fn path(&self, credential: &CredentialOfModel) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        let evidence = self.context.store.credential_evidence(credential.tenant_id, &credential.id).await?;
+        Ok(evidence.and_then(|evidence| attestation_path(&evidence.attestation_object)))
+    }
+
+    /// Imports the certificates of a PEM file as the set `name`, in the place of what was in it. What is given back has each once.
     ///
     /// # Errors
     /// When the file has none, or one that cannot be read; then nothing changed.
     pub async fn import_anchors(&self, name: AnchorSetName, pem: &[u8]) -> Result<AnchorSet, MetadataError> {
-        let anchors = TrustAnchor::from_pem(pem)?;
+        let mut anchors = TrustAnchor::from_pem(pem)?;
+        let mut seen = BTreeSet::new();
+        anchors.retain(|anchor| seen.insert(anchor.sha256()));
         let ders: Vec<Vec<u8>> = anchors.iter().map(TrustAnchor::to_der).collect::<Result<_, _>>()?;
         self.context.store.replace_anchor_set(&name, &ders, self.context.clock.now()).await?;
         Ok(AnchorSet { name, certificates: anchors.iter().map(AnchorCertificate::from).collect() })
@@ -284,4 +312,12 @@ impl Metadata {
     pub async fn remove_anchors(&self, name: &AnchorSetName) -> Result<bool, Error> {
         Ok(self.context.store.remove_anchor_set(name).await?)
     }
+}
+
+/// What forbids the model that is known by a key of these certificates. Of several entries for one key any may.
+fn forbidden_by_key(entries: &[MetadataEntry], path: &[Vec<u8>], today: &str) -> Option<Forbidden> {
+    let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+    let identifiers = key_identifiers(&path);
+    let is_model = |entry: &&MetadataEntry| entry.key_identifiers.iter().any(|known| identifiers.contains(known));
+    entries.iter().filter(is_model).find_map(|entry| Some(Forbidden::of(entry, forbidding(entry, Some(&path), today)?)))
 }

@@ -41,13 +41,18 @@ struct NumberRow {
 
 impl Store {
     /// Puts a BLOB in the place of the one in use, whole, provided that its number is higher: whoever imports an older one, or imports at
-    /// the same time on another server, does not take anybody's revocations back.
+    /// the same time on another server, does not take anybody's revocations back. The same number will do where what is stored cannot be
+    /// read any more, since no server starts before that is mended.
     pub async fn replace_metadata(&self, blob: &MetadataBlob) -> Result<MetadataUpdate, Error> {
         self.write("metadata", blob.clone(), |tx, blob| {
             Box::pin(async move {
                 trust_revision::bump(tx).await?;
                 if !set_head(tx, &blob.head).await? {
-                    return Ok(Done::Undo(MetadataUpdate::NotNewer { stored_no: stored_no(tx).await? }));
+                    let stored_no = stored_no(tx).await?;
+                    let is_damaged = stored_no == blob.head.no && matches!(read(tx).await, Err(Error::Corrupt(_)));
+                    if !is_damaged {
+                        return Ok(Done::Undo(MetadataUpdate::NotNewer { stored_no }));
+                    }
                 }
                 execute!(tx, "DELETE FROM metadata_entries")?;
                 insert_entries(tx, &blob.entries).await?;
@@ -59,23 +64,27 @@ impl Store {
 
     /// The BLOB in use, its entries in its order; `None` where none was imported.
     pub async fn metadata(&self) -> Result<Option<(MetadataHead, Vec<MetadataEntry>)>, Error> {
-        // One statement: the entries are those of this head, whoever imports meanwhile.
-        let rows = query!(
-            self.reader().await?,
-            fetch_all,
-            MetadataRow,
-            r#"SELECT b.no, b.next_update, b.imported_at, e.position AS "position?", e.aaguid AS "aaguid?: Uuid", e.entry AS "entry?"
-            FROM metadata_blob b LEFT JOIN metadata_entries e ON 1 = 1 ORDER BY e.position"#
-        )?;
-        let Some(first) = rows.first() else { return Ok(None) };
-        let head = MetadataHead {
-            no: first.no.try_into().or_corrupt(BLOB, &first.no)?,
-            next_update: Timestamp::from_millis(first.next_update),
-            imported_at: Timestamp::from_millis(first.imported_at),
-        };
-        let entries = rows.into_iter().filter_map(|row| row.into_entry().transpose());
-        Ok(Some((head, entries.collect::<Result<_, _>>()?)))
+        read(&mut self.reader().await?.borrow()).await
     }
+}
+
+async fn read(conn: &mut Conn<'_>) -> Result<Option<(MetadataHead, Vec<MetadataEntry>)>, Error> {
+    // One statement: the entries are those of this head, whoever imports meanwhile.
+    let rows = query!(
+        conn,
+        fetch_all,
+        MetadataRow,
+        r#"SELECT b.no, b.next_update, b.imported_at, e.position AS "position?", e.aaguid AS "aaguid?: Uuid", e.entry AS "entry?"
+            FROM metadata_blob b LEFT JOIN metadata_entries e ON 1 = 1 ORDER BY e.position"#
+    )?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let head = MetadataHead {
+        no: first.no.try_into().or_corrupt(BLOB, &first.no)?,
+        next_update: Timestamp::from_millis(first.next_update),
+        imported_at: Timestamp::from_millis(first.imported_at),
+    };
+    let entries = rows.into_iter().filter_map(|row| row.into_entry().transpose());
+    Ok(Some((head, entries.collect::<Result<_, _>>()?)))
 }
 
 /// `false` when the head that is there has a number as high.

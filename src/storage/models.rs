@@ -63,9 +63,8 @@ impl Store {
         rows.into_iter().map(CredentialOfModel::try_from).collect()
     }
 
-    /// Credentials whose model the metadata knows by a certificate's key, not by an AAGUID, or may: those with a statement of the format
-    /// `fido-u2f`, with one of the format `packed` and the AAGUID zero, and with a compound one. What model each is of, the certificates in
-    /// its evidence tell, where that was kept. Order, `after` and `limit` as in [`Store::credentials_by_aaguid`].
+    /// Credentials with a statement of the format `fido-u2f`, which has no AAGUID: what model each is of, the certificate in its evidence
+    /// tells, where that was kept. Order, `after` and `limit` as in [`Store::credentials_by_aaguid`].
     pub async fn u2f_credentials(
         &self,
         after: Option<&CredentialOfModel>,
@@ -81,13 +80,10 @@ impl Store {
                 e.rp_id AS "rp_id?", e.client_data_json AS "client_data_json?", e.attestation_object AS "attestation_object?"
             FROM credentials c JOIN tenants t ON t.id = c.tenant_id
             LEFT JOIN credential_evidence e ON e.tenant_id = c.tenant_id AND e.credential_id = c.id
-            WHERE c.attestation_type IN ('fido-u2f', 'compound', 'packed') AND (c.attestation_type <> 'packed' OR c.aaguid = $4)
-                AND (c.tenant_id, c.id) > ($1, $2)
-            ORDER BY c.tenant_id, c.id LIMIT $3"#,
+            WHERE c.attestation_type = 'fido-u2f' AND (c.tenant_id, c.id) > ($1, $2) ORDER BY c.tenant_id, c.id LIMIT $3"#,
             tenant,
             id,
-            i64::from(limit),
-            Uuid::nil()
+            i64::from(limit)
         )?;
         rows.into_iter().map(<(CredentialOfModel, Option<RegistrationEvidence>)>::try_from).collect()
     }

@@ -17,6 +17,7 @@ mod lost_replies;
 mod page;
 mod parallel;
 mod registration;
+mod trust;
 
 /// One part of a JWS, read as JSON.
 fn decoded(part: &str) -> serde_json::Value {

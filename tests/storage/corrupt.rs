@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use passkey_hsm::{
     domain::NewCredential,
-    storage::{Error, Store},
+    storage::{Error, MetadataUpdate, Store},
 };
 
-use crate::bench::{Bench, api_key, at, blob, credential, event, evidence};
+use crate::bench::{Bench, api_key, assert_same, at, blob, credential, event, evidence};
 
 on_both_engines! {
     a_tenant_that_does_not_parse_is_named,
@@ -127,6 +127,13 @@ async fn metadata_that_does_not_parse_is_named(b: Bench) {
         spoil(&b, "metadata_entries", None, &format!("entry = {entry} WHERE position = 1")).await;
         assert_corrupt(b.store.metadata().await, &["metadata_entries 1:", why]);
     }
+    // The BLOB itself mends it, an older one does not; once it is mended the number counts again.
+    let mended = blob(7, 2);
+    assert_eq!(b.store.replace_metadata(&blob(6, 3)).await.unwrap(), MetadataUpdate::NotNewer { stored_no: 7 });
+    assert_corrupt(b.store.metadata().await, &["metadata_entries 1:"]);
+    assert_eq!(b.store.replace_metadata(&mended).await.unwrap(), MetadataUpdate::Stored);
+    assert_same(&b.store.metadata().await.unwrap().unwrap().1, &mended.entries);
+    assert_eq!(b.store.replace_metadata(&mended).await.unwrap(), MetadataUpdate::NotNewer { stored_no: 7 });
     spoil(&b, "metadata_blob", Some("metadata_blob_no_check"), "no = -1").await;
     assert_corrupt(b.store.metadata().await, &["metadata_blob -1"]);
 }

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use passkey_hsm::storage::Store;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
@@ -180,6 +181,11 @@ impl Server {
         assert!(output.status.success(), "tenant create: {}", text(&output));
         let made: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&output)));
         Tenant::new(self.api(), &made, &spec.rp_id, &spec.origins[0])
+    }
+
+    /// The database, past the server.
+    pub async fn store(&self) -> Store {
+        Store::open(&self.database, 2).await.unwrap()
     }
 
     /// How many rows a table has, read past the server.

@@ -1,14 +1,23 @@
 //! The path from an attestation certificate to an anchor: OpenSSL finds it, within the rules of RFC 5280 section 6.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
-use openssl::x509::{X509, X509Ref, verify::X509VerifyFlags};
+use openssl::{
+    nid::Nid,
+    x509::{X509, X509Ref, X509VerifyResult, verify::X509VerifyFlags},
+};
 
 use super::{AnchorSet, TrustError};
 use crate::{
     domain::Timestamp,
-    webauthn::chain::{self, is_issued_by, name},
+    webauthn::{
+        certificate::Certificate,
+        chain::{self, is_issued_by, name},
+    },
 };
+
+/// 2.5.29.30 in DER.
+const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
 
 /// The most anchors that are tried one by one, where several that have the name looked for give no path together.
 const MAX_TRIES: usize = 8;
@@ -24,6 +33,7 @@ pub(super) struct Path<'a> {
 /// A path from the first of these certificates, in DER, to an anchor of these sets, valid at an instant.
 ///
 /// - An anchor may be a root, an intermediate or the attestation certificate (X509_V_FLAG_PARTIAL_CHAIN); its own dates count.
+/// - An anchor that issued itself need not say that it may issue others ([`search_below_roots`]).
 /// - What certificates are for is not judged beyond that CAs' are CAs': no purpose is set, so extended key usage is the format's to judge
 ///   (TPMs' is critical, and has no name in OpenSSL). A critical extension that OpenSSL does not know is a reason to refuse, as RFC 5280
 ///   section 4.2 has it; those of genuine TPMs (subjectAltName, certificatePolicies) it knows.
@@ -38,7 +48,8 @@ pub(super) fn find<'a>(
     let path = read(path).map_err(failed)?;
     let candidates = candidates(&path, sets);
     let anchors: Vec<_> = candidates.iter().map(|(_, anchor)| *anchor).collect();
-    let certificates = search_all(&path, &anchors, now).map_err(failed)?;
+    let found = search_all(&path, &anchors, now);
+    let certificates = found.or_else(|stop| search_below_roots(&path, &anchors, now).ok_or(stop)).map_err(failed)?;
     check_order(&path, &certificates)?;
     let is_end = |anchor: &X509| certificates.last().is_some_and(|last| last == anchor);
     let set = candidates.iter().find(|(_, anchor)| is_end(anchor)).map_or("", |(set, _)| set);
@@ -84,6 +95,43 @@ fn search_all(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X5
         return found;
     }
     anchors.iter().take(MAX_TRIES).find_map(|anchor| search(path, &[anchor], now).ok()).map_or(found, Ok)
+}
+
+/// An anchor is a name and a key (RFC 5280 section 6.1.1 d): that it is trusted says what it is for. OpenSSL wants a root to say so itself, in
+/// basicConstraints, and roots in the FIDO metadata do not, or say the contrary. The signature of such a root is verified here; what it
+/// signed is the anchor of what OpenSSL judges. (A keyUsage without keyCertSign stays a reason to refuse.)
+fn search_below_roots(path: &[X509], anchors: &[&X509], now: Timestamp) -> Option<Vec<X509>> {
+    anchors.iter().filter(|anchor| is_root(anchor)).take(MAX_TRIES).find_map(|&anchor| {
+        let end = path.iter().position(|certificate| certificate != anchor && anchor.issued(certificate) == X509VerifyResult::OK)?;
+        let issued = path.get(end)?;
+        let is_good = (end == 0 || is_ca(issued)) && is_signed_strongly(issued) && is_issued_by(issued, anchor);
+        let mut found = search(path.get(..=end)?, &[issued], now).ok().filter(|_| is_good)?;
+        // Its dates, the strength of its key and its critical extensions.
+        found.extend(search(std::slice::from_ref(anchor), &[anchor], now).ok()?);
+        Some(found)
+    })
+}
+
+/// Whether it issued itself, is no CA's by what it says, and says nothing of the names it may be for. What a CA's says (how long a path may be,
+/// for which names) is OpenSSL's to enforce; an attestation certificate that is an anchor has an issuer.
+fn is_root(anchor: &X509Ref) -> bool {
+    let issued_itself = anchor.issuer_name().try_cmp(anchor.subject_name()).is_ok_and(|order| order == Ordering::Equal);
+    let is_plain = |anchor: &Certificate<'_>| anchor.is_ca() == Ok(false) && anchor.extension_value(NAME_CONSTRAINTS).is_none();
+    issued_itself && parsed(anchor, is_plain)
+}
+
+fn is_ca(certificate: &X509Ref) -> bool {
+    parsed(certificate, |certificate| certificate.is_ca() == Ok(true))
+}
+
+fn parsed(certificate: &X509Ref, condition: impl Fn(&Certificate<'_>) -> bool) -> bool {
+    certificate.to_der().is_ok_and(|der| Certificate::parse(&der).is_ok_and(|certificate| condition(&certificate)))
+}
+
+/// By the security level, which OpenSSL does not ask of an anchor's signature.
+fn is_signed_strongly(certificate: &X509Ref) -> bool {
+    let digest = certificate.signature_algorithm().object().nid().signature_algorithms().map(|algorithms| algorithms.digest);
+    digest.is_some_and(|digest| [Nid::SHA256, Nid::SHA384, Nid::SHA512].contains(&digest))
 }
 
 fn search(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X509>, Stop> {
