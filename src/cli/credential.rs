@@ -27,7 +27,8 @@ pub(super) enum Command {
         /// The tenant's id
         tenant: TenantId,
         /// This credential alone
-        #[arg(long, value_name = "ID")]
+        // An id in base64url may begin with a hyphen.
+        #[arg(long, value_name = "ID", allow_hyphen_values = true)]
         credential: Option<CredentialId>,
     },
 }
