@@ -13,14 +13,14 @@ use crate::support::{
 };
 
 /// What a command answers in JSON; it has to succeed.
-fn ask(server: &Server, args: &[&str]) -> Value {
+pub(crate) fn ask(server: &Server, args: &[&str]) -> Value {
     let output = server.cli(&[&["--json"], args].concat());
     assert!(output.status.success(), "{args:?}: {}", text(&output));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {}", text(&output)))
 }
 
 /// What a command says when it fails with this exit code; in JSON too.
-fn refusal(server: &Server, code: i32, args: &[&str]) -> String {
+pub(crate) fn refusal(server: &Server, code: i32, args: &[&str]) -> String {
     let output = server.cli(&[&["--json"], args].concat());
     assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output));
     let error: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {}", text(&output)));
