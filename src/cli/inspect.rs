@@ -12,13 +12,13 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Failure, output};
 use crate::{
     domain::{Challenge, Clock, Origin, SystemClock, Timestamp},
-    services::{Anchors, Evidence, StoredKey, inspect},
+    services::{Anchors, Evidence, EvidenceKind, StoredKey, inspect},
 };
 
 /// The most bytes of a line, its end apart: a credential's body at its largest, with certificates beside it.
@@ -50,12 +50,14 @@ pub(super) struct Args {
 #[derive(Debug, Deserialize)]
 struct Line {
     name: Option<String>,
+    kind: Option<EvidenceKind>,
     rp_id: String,
     origin: OneOrMore,
     challenge_b64url: String,
     #[serde(default)]
     user_verification_required: bool,
-    credential: Value,
+    /// As it came: read strictly by whoever judges it.
+    credential: Box<RawValue>,
     stored: Option<Stored>,
     #[serde(default)]
     trust_anchor_pem: OneOrMore,
@@ -94,8 +96,9 @@ impl OneOrMore {
         }
     }
 
-    fn origins(&self) -> Result<Vec<Origin>, String> {
-        self.as_slice().iter().map(|text| text.parse().map_err(|error| format!("{error}"))).collect()
+    /// Those that are origins. No ceremony runs anywhere else, so that the others match nothing.
+    fn origins(&self) -> Vec<Origin> {
+        self.as_slice().iter().filter_map(|text| text.parse().ok()).collect()
     }
 }
 
@@ -163,13 +166,14 @@ fn judge(line: &[u8], args: &Args, anchors: &Anchors) -> Result<String, String> 
     let evidence = Evidence {
         name: line.name.as_deref(),
         rp_id: &line.rp_id,
-        origins: &line.origin.origins()?,
+        origins: &line.origin.origins(),
         challenge: &Challenge::from_bytes(&bytes("challenge_b64url", &line.challenge_b64url)?),
         user_verification_required: line.user_verification_required,
-        credential: &line.credential,
+        kind: line.kind,
+        credential: line.credential.get(),
         stored: line.stored.as_ref().map(Stored::key).transpose()?,
         allow_cross_origin: line.cross_origin_allowed || !line.top_origin.as_slice().is_empty(),
-        top_origins: &line.top_origin.origins()?,
+        top_origins: &line.top_origin.origins(),
         anchors: &own,
         common_anchors: anchors,
         check_chain: line.check_chain || args.check_chain,

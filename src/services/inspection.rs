@@ -1,6 +1,6 @@
 //! Evidence verified again: what an auditor, or whoever answers a user's question, holds in hand.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -27,8 +27,10 @@ pub struct Evidence<'a> {
     pub challenge: &'a Challenge,
     /// Whether the user had to be verified.
     pub user_verification_required: bool,
-    /// The credential as the browser made it.
-    pub credential: &'a Value,
+    /// Which ceremony it is of; told from what the credential has where nobody wrote it down.
+    pub kind: Option<EvidenceKind>,
+    /// The credential as the browser made it: JSON, as it came.
+    pub credential: &'a str,
     /// What was known of the credential: for an authentication.
     pub stored: Option<StoredKey>,
     /// Whether the ceremony may have run in a frame of another origin.
@@ -58,6 +60,16 @@ impl Anchors {
         self.0.extend(TrustAnchor::from_pem(pem)?);
         Ok(())
     }
+}
+
+/// The ceremony that evidence is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EvidenceKind {
+    /// Section 7.1.
+    Registration,
+    /// Section 7.2.
+    Authentication,
 }
 
 /// What was known of a credential before it was used.
@@ -153,7 +165,11 @@ pub fn inspect(evidence: &Evidence<'_>) -> Result<Finding, EvidenceError> {
 /// Whether a body is an authentication's: only that has a signature beside its client data. Where a client left that out, what was known of
 /// the credential tells.
 fn is_assertion(evidence: &Evidence<'_>) -> bool {
-    let has = |member: &str| evidence.credential.pointer(member).is_some();
+    if let Some(kind) = evidence.kind {
+        return kind == EvidenceKind::Authentication;
+    }
+    let credential: Value = serde_json::from_str(evidence.credential).unwrap_or_default();
+    let has = |member: &str| credential.pointer(member).is_some();
     let is_registration = has("/response/attestationObject");
     has("/response/signature") || !is_registration && (evidence.stored.is_some() || has("/response/authenticatorData"))
 }
@@ -192,8 +208,7 @@ const ANCHORS: &str = "evidence";
 
 fn inspect_registration(evidence: &Evidence<'_>) -> Result<Finding, EvidenceError> {
     const KIND: &str = "registration";
-    let body = evidence.credential.to_string();
-    let credential = match RegistrationCredential::parse(body.as_bytes()) {
+    let credential = match RegistrationCredential::parse(evidence.credential.as_bytes()) {
         Ok(credential) => credential,
         Err(error) => return Ok(Finding::of(KIND, Description::default()).refused(error.step(), error.to_string())),
     };
@@ -232,8 +247,7 @@ fn inspect_authentication(evidence: &Evidence<'_>) -> Result<Finding, EvidenceEr
     const KIND: &str = "authentication";
     let stored = evidence.stored.as_ref().ok_or(EvidenceError::NotStored)?;
     let id = CredentialId::try_from(stored.credential_id.as_slice())?;
-    let body = evidence.credential.to_string();
-    let credential = match AuthenticationCredential::parse(body.as_bytes()) {
+    let credential = match AuthenticationCredential::parse(evidence.credential.as_bytes()) {
         Ok(credential) => credential,
         Err(error) => return Ok(Finding::of(KIND, Description::default()).refused(error.step(), error.to_string())),
     };

@@ -24,7 +24,7 @@ use crate::{
 pub use api_keys::ApiKeys;
 pub use audit::Audit;
 pub use credentials::Credentials;
-pub use inspection::{Anchors, Evidence, EvidenceError, Finding, StoredKey, inspect};
+pub use inspection::{Anchors, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
 pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};

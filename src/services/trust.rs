@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How often a server looks whether its copy is the newest: how long it may judge by an older one.
-pub const TRUST_REFRESH: Duration = Duration::from_secs(5);
+pub const TRUST_REFRESH: Duration = Duration::from_secs(2);
 
 /// The trust store as it is now. Cheap to clone; all clones see the same one.
 ///

@@ -206,7 +206,7 @@ fn lines_that_are_no_evidence() {
     for (said, (number, expected)) in said.iter().zip([
         (3, "missing field"),
         (4, "expected value"),
-        (6, "recursion limit"),
+        (6, "EOF while parsing"),
         (7, "is not a time such as"),
         (8, "challenge_b64url: "),
         (10, "invalid type"),
@@ -270,4 +270,33 @@ fn a_closed_pipe_is_not_a_crash() {
     let script = "\"$0\" inspect \"$1\" 2>err | true; echo ${PIPESTATUS[0]}; cat err";
     let done = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_passkey-hsm")]).arg(&file).current_dir(folder.path()).output();
     assert_eq!(String::from_utf8_lossy(&done.unwrap().stdout), "0\n");
+}
+
+/// The credential is judged as it came, not as some reader understood it; an origin that is none is where no ceremony runs.
+#[test]
+fn a_line_is_not_read_into_shape() {
+    let genuine: Value = serde_json::from_str(include_str!("../vectors/ours.jsonl").lines().next().unwrap()).unwrap();
+    let found = |line: &str| {
+        let output = inspect(line.as_bytes(), &["--now", NOW, "-"]);
+        assert_eq!((output.status.code(), complaints(&output)), (Some(0), vec![]), "{line}");
+        findings(&output).remove(0)
+    };
+    let text = genuine.to_string();
+    assert_eq!(found(&text)["verdict"], "accept");
+    let twice = text.replacen(r#""clientDataJSON":"#, r#""clientDataJSON":"AAAA","clientDataJSON":"#, 1);
+    let finding = found(&twice);
+    assert_eq!((&finding["verdict"], &finding["step"]), (&json!("reject"), &json!(3)), "{finding}");
+    assert!(finding["reason"].as_str().unwrap().contains("there twice"), "{finding}");
+
+    for (origins, verdict) in [(json!(["no origin", "https://example.org"]), "accept"), (json!("https://example.org/path"), "reject")] {
+        let mut line = genuine.clone();
+        line["origin"] = origins;
+        let finding = found(&line.to_string());
+        assert_eq!(finding["verdict"], verdict, "{finding}");
+        assert!(verdict == "accept" || finding["step"] == 9, "{finding}");
+    }
+    let mut line = genuine;
+    line["kind"] = json!("authentication");
+    let output = inspect(line.to_string().as_bytes(), &["--now", NOW, "-"]);
+    assert_eq!(output.status.code(), Some(1), "an authentication needs what was stored");
 }
