@@ -11,6 +11,7 @@ mod audit;
 mod ceremony;
 mod clock;
 mod credential;
+pub mod go_json;
 mod ids;
 mod metadata;
 mod network;
