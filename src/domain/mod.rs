@@ -21,6 +21,7 @@ mod secret;
 mod signing_key;
 mod tenant;
 mod tenant_settings;
+mod transaction;
 mod user;
 
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyHash, ApiKeyRecord};
@@ -47,4 +48,5 @@ pub use tenant::{
 };
 pub use tenant_settings::TenantSettings;
 pub use text_enum::ParseEnumError;
+pub use transaction::{TransactionData, TransactionDataError, TransactionId, TransactionIdError};
 pub use user::{User, UserId, UserIdError};
