@@ -37,6 +37,12 @@ const TEXTS: &[(&str, &str)] = &[
 "aaguids_allowed":["876ca4f5-2071-c3e9-b255-09ef2cdf7ed6"],"aaguids_denied":[],"device_bound":true,"enterprise":"refuse","allow_rs1":false,
 "android_key_hardware":true}}"#,
     ),
+    ("go_json", r#"{"amount":"50.00","currency":"EUR","to":"<Example & Co>","lines":[{"b":1,"a":null},[],{}],"amount":"49.00"}"#),
+    ("go_json", r#"[0,-0,1.5,12345678901234567890,1125899906842624.25,1e20,1e21,1e-6,1e-7,1e308,5e-324,1e-400]"#),
+    ("go_json", r#"["\"\\\/\b\f\n\r\t","\u003c\u2028\u0000\u00e9","\ud83d\ude00","\ud83d","\ude00\ud83d",true,false]"#),
+    ("go_json", r#"{"\u0061":1,"a":2,"":3,"\ud800":4,"\udfff":5,"é":6}"#),
+    ("go_json", "[1e400]"),
+    ("go_json", " [ \"\u{fffd}\u{2028}\u{1f600}\u{7f}\" , [[[[ ]]]] ] "),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,14 +1,21 @@
-//! Texts that people and applications write: origins, API keys, addresses of tokens, tenants' configurations.
+//! Texts that people and applications write: origins, API keys, addresses of tokens, tenants' configurations, data of transactions.
 //!
 //! Each function takes any bytes at all. It panics where a property does not hold; to panic for no input is the first property.
 
 use std::{fmt::Debug, str::from_utf8};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::Value;
 
 use crate::{
     address::TokenAddress,
-    domain::{ApiKey, Origin, TenantConfig, TenantSettings},
+    domain::{
+        ApiKey, Origin, TenantConfig, TenantSettings,
+        go_json::{MAX_LEN, canonical},
+    },
 };
 
 /// A configured origin, and after a line break a client's: what matches is an origin without anything beside it, and the same one.
@@ -67,6 +74,41 @@ pub fn tenant_config(input: &[u8]) {
 pub fn tenant_settings(input: &[u8]) {
     if let Some(settings) = json::<TenantSettings>(input) {
         assert!(settings.issuer.as_deref() != Some(""));
+    }
+}
+
+/// Data of a transaction have one form, which any reader of JSON reads as what was sent.
+pub fn go_json(input: &[u8]) {
+    let read = serde_json::from_slice::<Value>(input);
+    let form = match canonical(input) {
+        Ok(form) => form,
+        Err(error) => {
+            // serde_json bounds neither lengths nor digits, stops at 127 levels, and reads numbers at the edge of the range a little off.
+            let bound = ["bytes", "levels", "characters", "range"].iter().any(|what| error.to_string().contains(what));
+            assert!(bound || read.is_err(), "{error}");
+            return;
+        }
+    };
+    assert!(form.len() <= MAX_LEN && canonical(form.as_bytes()).as_ref() == Ok(&form), "{form}");
+    assert!(!form.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) && form.bytes().all(|byte| byte >= b' '), "{form}");
+    assert!(serde_json::from_str::<IgnoredAny>(&form).is_ok(), "{form}");
+    // serde_json refuses halves of surrogate pairs and bytes that are not UTF-8.
+    if let (Ok(read), Ok(written)) = (read, serde_json::from_str(&form)) {
+        assert!(same(&read, &written), "{form}");
+    }
+}
+
+/// Whether two values are the same but for the order of members and what a double does not tell apart.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b))),
+        // Unless it is told to be exact, serde_json reads long numbers a little off.
+        (Value::Number(a), Value::Number(b)) => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => (a - b).abs() <= 1e-14 * a.abs() + 1e-320,
+            _ => false,
+        },
+        _ => a == b,
     }
 }
 

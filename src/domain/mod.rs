@@ -11,6 +11,7 @@ mod audit;
 mod ceremony;
 mod clock;
 mod credential;
+pub mod go_json;
 mod ids;
 mod metadata;
 mod network;
@@ -20,6 +21,7 @@ mod secret;
 mod signing_key;
 mod tenant;
 mod tenant_settings;
+mod transaction;
 mod user;
 
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyHash, ApiKeyRecord};
@@ -46,4 +48,5 @@ pub use tenant::{
 };
 pub use tenant_settings::TenantSettings;
 pub use text_enum::ParseEnumError;
+pub use transaction::{TransactionData, TransactionDataError, TransactionId, TransactionIdError};
 pub use user::{User, UserId, UserIdError};
