@@ -9,6 +9,7 @@ mod browser;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod credentials;
 mod doctor;
 mod hostile;
 mod http;

@@ -49,7 +49,7 @@ async fn pages_are_in_the_order_of_time_then_id(b: Bench) {
     // Two instants, so that ids decide; bytes above 0x7f, which come last.
     let expected: Vec<Vec<u8>> = vec![vec![9], vec![0xff, 1], vec![1], vec![1, 0], vec![0x7f], vec![0x80]];
     for at in [4, 0, 5, 1, 3, 2] {
-        add(&b, &key, "ann", &expected[at], if at < 2 { 0 } else { 1 }).await;
+        add(&b, &key, "ann", &expected[at], i64::from(at >= 2)).await;
     }
     for size in 1..=7_i64 {
         for (order, expected) in [(Order::Ascending, expected.clone()), (Order::Descending, expected.iter().rev().cloned().collect())] {
