@@ -5,6 +5,7 @@
 mod support;
 
 mod abuse;
+mod attestation;
 mod browser;
 mod commands;
 #[cfg(feature = "failpoints")]
@@ -13,8 +14,10 @@ mod credentials;
 mod doctor;
 mod hostile;
 mod http;
+mod inspect;
 mod instruments;
 mod lost_replies;
+mod metadata;
 mod page;
 mod parallel;
 mod registration;
