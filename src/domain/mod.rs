@@ -16,6 +16,7 @@ mod ids;
 mod metadata;
 mod network;
 mod origin;
+mod page;
 mod rng;
 mod secret;
 mod signing_key;
@@ -37,6 +38,7 @@ pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, Tena
 pub use metadata::{MetadataBlob, MetadataEntry, MetadataHead, StatusReport};
 pub use network::{Cidr, CidrError};
 pub use origin::{Origin, OriginError};
+pub use page::{Order, Page};
 pub use rng::{Rng, SystemRng};
 pub use secret::Pin;
 pub use signing_key::{

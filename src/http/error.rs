@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::json;
 use crate::{
+    domain::CredentialId,
     services,
     webauthn::{CeremonyRefusal, ParseError, Refusal},
 };
@@ -34,6 +35,9 @@ struct Body<'a> {
 
 /// The most characters of an answer's details, and of a line that is logged for it.
 const MAX_DETAILS: usize = 1000;
+
+/// The most characters of a credential's id in base64url.
+const MAX_CREDENTIAL_ID: usize = (4 * CredentialId::MAX_LEN).div_ceil(3);
 
 /// Seconds after which a client may try again.
 const RETRY_AFTER: u32 = 1;
@@ -91,6 +95,12 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "unable to validate request", faults.join(" and "))
     }
 
+    /// No such credential of this tenant. `id` is quoted as it was sent, as far as an id may go.
+    pub(super) fn credential_not_found(id: &str) -> Self {
+        let id: String = id.chars().take(MAX_CREDENTIAL_ID).collect();
+        Self::new(StatusCode::NOT_FOUND, format!("credential with id '{id}' not found"), "")
+    }
+
     pub(super) fn body_too_large(limit: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large", format!("a request body has at most {limit} bytes"))
     }
@@ -144,6 +154,7 @@ impl From<services::Error> for Error {
         use services::Error as E;
         match error {
             E::TenantNotFound(_) => Self::tenant_not_found(),
+            E::CredentialNotFound(id) => Self::credential_not_found(&id.to_string()),
             E::Busy | E::Unavailable(..) | E::NoActiveKey(_) | E::KeyMissing(_) => {
                 let details = match &error {
                     E::KeyMissing(kid) => format!("the signing key {kid} is not available; nothing was changed, try again"),

@@ -9,7 +9,9 @@ mod extract;
 mod host;
 mod json;
 mod meta;
+mod page;
 mod public;
+mod query;
 mod server;
 mod stall;
 

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Context, Error};
+use super::{Audit, Context, Error};
 use crate::{
-    domain::{Credential, CredentialId, RegistrationEvidence, Tenant},
+    domain::{AuditEvent, AuditEventType, Credential, CredentialId, Order, Page, RegistrationEvidence, RequestMeta, Tenant, UserId},
+    storage,
     webauthn::client_challenge,
 };
 
@@ -17,11 +18,65 @@ const PAGE: u32 = 500;
 #[derive(Clone, Debug)]
 pub struct Credentials {
     context: Context,
+    audit: Audit,
 }
 
 impl Credentials {
-    pub(super) fn new(context: Context) -> Self {
-        Self { context }
+    pub(super) fn new(context: Context, audit: Audit) -> Self {
+        Self { context, audit }
+    }
+
+    /// A page of the tenant's credentials, or of one user's, by the time of their making; and how many there are on all pages together.
+    /// A user that the tenant does not know has none.
+    pub async fn list(&self, tenant: &Tenant, user: Option<&UserId>, order: Order, page: Page) -> Result<(Vec<Credential>, u64), Error> {
+        Ok(self.context.store.listed_credentials(tenant.id, user, order, page).await?)
+    }
+
+    /// One credential.
+    ///
+    /// # Errors
+    /// [`Error::CredentialNotFound`], also when it is another tenant's.
+    pub async fn get(&self, tenant: &Tenant, id: &CredentialId) -> Result<Credential, Error> {
+        self.context.store.credential(tenant.id, id).await?.ok_or_else(|| Error::CredentialNotFound(id.clone()))
+    }
+
+    /// Gives a credential another name, and records it.
+    ///
+    /// # Errors
+    /// [`Error::CredentialNotFound`], also when it is another tenant's.
+    pub async fn rename(&self, tenant: &Tenant, id: &CredentialId, name: &str, meta: &RequestMeta) -> Result<(), Error> {
+        let event = self.event(tenant, AuditEventType::CredentialUpdated, id, meta);
+        let renamed = self.context.store.rename_credential(tenant.id, id, name, &event).await;
+        self.settle(&event, id, renamed).await
+    }
+
+    /// Removes a credential and its evidence for good, and records it.
+    ///
+    /// # Errors
+    /// [`Error::CredentialNotFound`], also when it is another tenant's.
+    pub async fn delete(&self, tenant: &Tenant, id: &CredentialId, meta: &RequestMeta) -> Result<(), Error> {
+        let event = self.event(tenant, AuditEventType::CredentialDeleted, id, meta);
+        let deleted = self.context.store.delete_credential(tenant.id, id, &event).await;
+        self.settle(&event, id, deleted).await
+    }
+
+    /// An event about a credential. Its user is found where the credential is changed.
+    fn event(&self, tenant: &Tenant, event_type: AuditEventType, id: &CredentialId, meta: &RequestMeta) -> AuditEvent {
+        AuditEvent { credential_id: Some(id.clone()), ..self.audit.event(tenant.id, event_type, meta, None) }
+    }
+
+    /// What came of a change; if the commit's reply was lost, the audit event is there exactly when the change is.
+    async fn settle(&self, event: &AuditEvent, id: &CredentialId, changed: Result<bool, storage::Error>) -> Result<(), Error> {
+        match changed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::CredentialNotFound(id.clone())),
+            Err(storage::Error::OutcomeUnknown(lost)) => match self.context.store.audit_event(event.tenant_id, event.id).await {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err(Error::Unavailable("the database", Some(lost.into()))),
+                Err(_) => Err(Error::OutcomeUnknown),
+            },
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// The tenant's credentials in the order of their ids, the next ones after `after`. None when there are no more.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::{
-    domain::{Clock, KeyId, Rng, SigningAlgorithm, TenantId},
+    domain::{Clock, CredentialId, KeyId, Rng, SigningAlgorithm, TenantId},
     hsm::{self, Signer},
     storage::{self, Store},
     webauthn::RegistrationError,
@@ -73,10 +73,10 @@ impl Services {
         let tokens = Tokens::new(context.clone());
         let audit = Audit::new(context.clone());
         Self {
-            registration: Registration::new(context.clone(), tokens.clone(), audit),
+            registration: Registration::new(context.clone(), tokens.clone(), audit.clone()),
             tenants: Tenants::new(context.clone()),
             api_keys: ApiKeys::new(context.clone()),
-            credentials: Credentials::new(context.clone()),
+            credentials: Credentials::new(context.clone(), audit),
             metadata: Metadata::new(context.clone()),
             tokens,
             context,
@@ -120,6 +120,9 @@ pub enum Error {
     /// The tenant already has a credential of this id (WebAuthn L3 section 7.1 step 26); its challenge is used up.
     #[error("the credential is already registered")]
     CredentialExists,
+    /// The tenant has no such credential.
+    #[error("credential with id '{0}' not found")]
+    CredentialNotFound(CredentialId),
     /// The token cannot make keys of this algorithm. Nothing was left behind.
     #[error("the token makes no keys for {0}")]
     Unsupported(SigningAlgorithm, #[source] hsm::Error),

@@ -3,13 +3,13 @@
 use sqlx::types::Uuid;
 
 use super::{
-    Error, Store,
-    conn::Conn,
+    Error, Store, audit,
+    conn::{Conn, Done},
     rows::{OrCorrupt, corrupt, from_json, text, to_json},
 };
 use crate::domain::{
-    Aaguid, AttestationFormat, AttestationRecord, AttestationTrust, AttestationType, BackupFlags, Credential, CredentialId, NewCredential,
-    TenantId, Timestamp, UserId,
+    Aaguid, AttestationFormat, AttestationRecord, AttestationTrust, AttestationType, AuditEvent, BackupFlags, Credential, CredentialId,
+    NewCredential, Order, Page, TenantId, Timestamp, UserId,
 };
 
 pub(super) const TABLE: &str = "credentials";
@@ -37,6 +37,15 @@ pub(super) struct CredentialRow {
     pub(super) is_mfa: bool,
     pub(super) created_at: i64,
     pub(super) last_used_at: Option<i64>,
+}
+
+struct CountRow {
+    count: i64,
+}
+
+/// Whose a credential is that was just changed.
+struct OwnerRow {
+    user_id: String,
 }
 
 macro_rules! select_credentials {
@@ -86,6 +95,127 @@ impl Store {
         )?;
         rows.into_iter().map(Credential::try_from).collect()
     }
+
+    /// A page of a tenant's credentials, or of one of its users', in the order in which they were made (of those of one instant, in the
+    /// order of their ids); and how many there are on all pages together, a moment before.
+    pub async fn listed_credentials(
+        &self,
+        tenant: TenantId,
+        user: Option<&UserId>,
+        order: Order,
+        page: Page,
+    ) -> Result<(Vec<Credential>, u64), Error> {
+        let conn = &mut self.reader().await?;
+        let total = count(&mut conn.borrow(), tenant, user).await?;
+        // Nothing is read for a page behind the last, however far: to skip rows the database reads them.
+        let offset = match i64::try_from(page.offset()) {
+            Ok(offset) if page.offset() < total => offset,
+            _ => return Ok((Vec::new(), total)),
+        };
+        let (tenant, limit) = (tenant.as_uuid(), i64::from(page.size()));
+        let rows = match (user.map(UserId::as_str), order) {
+            (None, Order::Ascending) => select_credentials!(
+                conn,
+                fetch_all,
+                "WHERE tenant_id = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3",
+                tenant,
+                limit,
+                offset
+            ),
+            (None, Order::Descending) => select_credentials!(
+                conn,
+                fetch_all,
+                "WHERE tenant_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3",
+                tenant,
+                limit,
+                offset
+            ),
+            (Some(user), Order::Ascending) => select_credentials!(
+                conn,
+                fetch_all,
+                "WHERE tenant_id = $1 AND user_id = $2 ORDER BY created_at, id LIMIT $3 OFFSET $4",
+                tenant,
+                user,
+                limit,
+                offset
+            ),
+            (Some(user), Order::Descending) => select_credentials!(
+                conn,
+                fetch_all,
+                "WHERE tenant_id = $1 AND user_id = $2 ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4",
+                tenant,
+                user,
+                limit,
+                offset
+            ),
+        }?;
+        Ok((rows.into_iter().map(Credential::try_from).collect::<Result<_, _>>()?, total))
+    }
+
+    /// Gives a credential another name. `false`, and no event, when the tenant has no such credential. The event's user is the
+    /// credential's.
+    pub async fn rename_credential(&self, tenant: TenantId, id: &CredentialId, name: &str, event: &AuditEvent) -> Result<bool, Error> {
+        self.write("credential_name", (tenant, id.clone(), text(name), event.clone()), |tx, (tenant, id, name, event)| {
+            Box::pin(async move {
+                let owner = query!(
+                    tx,
+                    fetch_optional,
+                    OwnerRow,
+                    "UPDATE credentials SET name = $1 WHERE tenant_id = $2 AND id = $3 RETURNING user_id",
+                    name.as_str(),
+                    tenant.as_uuid(),
+                    id.as_bytes()
+                )?;
+                record(tx, owner, event, id).await
+            })
+        })
+        .await
+    }
+
+    /// Removes a credential, and its evidence with it. `false`, and no event, when the tenant has no such credential. The event's user is
+    /// the credential's.
+    pub async fn delete_credential(&self, tenant: TenantId, id: &CredentialId, event: &AuditEvent) -> Result<bool, Error> {
+        self.write("credential_removal", (tenant, id.clone(), event.clone()), |tx, (tenant, id, event)| {
+            Box::pin(async move {
+                let owner = query!(
+                    tx,
+                    fetch_optional,
+                    OwnerRow,
+                    "DELETE FROM credentials WHERE tenant_id = $1 AND id = $2 RETURNING user_id",
+                    tenant.as_uuid(),
+                    id.as_bytes()
+                )?;
+                record(tx, owner, event, id).await
+            })
+        })
+        .await
+    }
+}
+
+/// How many credentials a tenant has, or one of its users.
+async fn count(conn: &mut Conn<'_>, tenant: TenantId, user: Option<&UserId>) -> Result<u64, Error> {
+    let row = match user {
+        None => {
+            query!(conn, fetch_one, CountRow, r#"SELECT count(*) AS "count!: i64" FROM credentials WHERE tenant_id = $1"#, tenant.as_uuid())
+        }
+        Some(user) => query!(
+            conn,
+            fetch_one,
+            CountRow,
+            r#"SELECT count(*) AS "count!: i64" FROM credentials WHERE tenant_id = $1 AND user_id = $2"#,
+            tenant.as_uuid(),
+            user.as_str()
+        ),
+    }?;
+    row.count.try_into().or_corrupt(TABLE, &format_args!("of tenant {tenant}"))
+}
+
+/// Ends a unit of work that changed a credential, whose owner it found, or changed none.
+async fn record(tx: &mut Conn<'_>, owner: Option<OwnerRow>, event: &AuditEvent, id: &CredentialId) -> Result<Done<bool>, Error> {
+    let Some(owner) = owner else { return Ok(Done::Undo(false)) };
+    let event = AuditEvent { actor_user_id: Some(owner.user_id.parse().or_corrupt(TABLE, id)?), ..event.clone() };
+    audit::insert(tx, &event).await?;
+    Ok(Done::Keep(true))
 }
 
 /// Adds a credential within a unit of work: its registration is its first use. `false` when the tenant has one with this id.

@@ -1,5 +1,5 @@
-//! The database goes away while a registration is committed: between the server and PostgreSQL stands a proxy that cuts the connection
-//! right before or right after the statement that stores the credential.
+//! The database goes away while a registration is committed, or a credential's end: between the server and PostgreSQL stands a proxy that
+//! cuts the connection right before or right after the statement that does it.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,10 +24,11 @@ use crate::support::{
     server::{Server, TenantSpec},
 };
 
-/// A parameter of the statement that stores a credential, and of no other: it is sent as it is.
-const MARK: &[u8] = b"webauthn_registration_final_succeeded";
+/// A parameter of the statement that stores a credential, and of no other: it is sent as it is; and the end of what is more than one
+/// statement.
+const MARKS: [&[u8]; 2] = [b"webauthn_registration_final_succeeded", b"COMMIT"];
 
-/// What the proxy does when it sees [`MARK`].
+/// What the proxy does when it sees one of [`MARKS`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
     /// Nothing.
@@ -87,7 +88,7 @@ async fn pass(client: UnixStream, upstream: &Path, mode: &AtomicU8) {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 let Ok(n @ 1..) = from_client.read(&mut buffer).await else { return Cut::Never };
-                let cut = if buffer[..n].windows(MARK.len()).any(|w| w == MARK) { current(mode) } else { Cut::Never };
+                let cut = if MARKS.into_iter().any(|mark| buffer[..n].windows(mark.len()).any(|w| w == mark)) { current(mode) } else { Cut::Never };
                 if cut == Cut::Before || current(mode) == Cut::Closed {
                     return cut;
                 }
@@ -181,4 +182,27 @@ async fn an_outcome_that_nobody_can_tell_is_said_to_be_unknown() {
     assert_eq!(scene.tenant.jwks().await.status, 200);
     scene.tenant.finalize(body).await.problem(400, "received challenge does not match with any stored one");
     drop(scene.server);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credentials_end_is_told_as_it_was() {
+    let scene = scene().await;
+    let tenant = &scene.tenant;
+    for (cut, status, title, left) in [
+        (Cut::After, 204, "", 0),
+        (Cut::Before, 503, "Service Unavailable", 1),
+        // The one that is left is another than this.
+        (Cut::AfterForGood, 503, "Outcome Unknown", 1),
+    ] {
+        let draft = tenant.draft("ann", Format::PackedSelf, Algorithm::Es256).await;
+        tenant.finalize(draft.body().to_string()).await.token();
+        scene.proxy.set(cut);
+        let path = tenant.path(&format!("/credentials/{}", draft.id()));
+        let answer = Answer::to(tenant.request(reqwest::Method::DELETE, &path).header("apiKey", &tenant.api_key)).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+        if status != 204 {
+            answer.problem(status, title);
+        }
+        assert_eq!(scene.stored().await, left, "{title}");
+    }
 }

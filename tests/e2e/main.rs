@@ -10,6 +10,7 @@ mod browser;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod credentials;
 mod doctor;
 mod hostile;
 mod http;

@@ -78,6 +78,24 @@ impl Bench {
         }
     }
 
+    /// How the database would run a query, with its bare tables: PostgreSQL is told to use an index where it can.
+    pub async fn plan(&self, sqlite: &str) -> String {
+        let lines: Vec<String> = match self.store.engine() {
+            Engine::Sqlite => {
+                let mut conn = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+                let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sqlite}"));
+                sqlx::query_as::<_, (i64, i64, i64, String)>(sql).fetch_all(&mut conn).await.unwrap().into_iter().map(|row| row.3).collect()
+            }
+            Engine::Postgres => {
+                let mut conn = Server::connect(&self.url).await;
+                sqlx::raw_sql("SET enable_seqscan = off; SET enable_bitmapscan = off").execute(&mut conn).await.unwrap();
+                let sql = AssertSqlSafe(format!("EXPLAIN {}", sqlite.replace("'x'", "'00000000-0000-0000-0000-000000000000'")));
+                sqlx::query_scalar(sql).fetch_all(&mut conn).await.unwrap()
+            }
+        };
+        lines.join("\n")
+    }
+
     /// A tenant with an active key.
     pub async fn tenant(&self) -> (Tenant, SigningKey) {
         let (tenant, pending) = (tenant(), KeyId::random(&SystemRng));

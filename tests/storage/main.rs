@@ -29,6 +29,7 @@ mod bench;
 mod ceremonies;
 mod constraints;
 mod corrupt;
+mod credentials;
 mod group_commit;
 #[cfg(feature = "failpoints")]
 mod kill;

@@ -92,7 +92,7 @@ mod from_0001 {
             ))
             .await;
         }
-        assert_eq!(b.store.migrate().await.unwrap(), [2]);
+        assert_eq!(b.store.migrate().await.unwrap(), [2, 3]);
 
         let ann = "ann".parse().unwrap();
         let after = b.store.user_credentials(tenant.id, &ann, false).await.unwrap();
