@@ -15,6 +15,7 @@ mod ids;
 mod metadata;
 mod network;
 mod origin;
+mod page;
 mod rng;
 mod secret;
 mod signing_key;
@@ -27,7 +28,7 @@ pub use attestation::{
     AnchorSetName, AnchorSetNameError, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType,
     EnterpriseDemand, MDS_ANCHORS, PathCertificate, StaleMetadata, TrustDemand,
 };
-pub use audit::{AuditEvent, AuditEventType, RequestMeta};
+pub use audit::{AuditEvent, AuditEventType, AuditFilter, RequestMeta};
 pub use ceremony::{Ceremony, Challenge, Operation};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use credential::{BackupFlags, Credential, CredentialOfModel, NewCredential, RegistrationEvidence};
@@ -35,6 +36,7 @@ pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, Tena
 pub use metadata::{MetadataBlob, MetadataEntry, MetadataHead, StatusReport};
 pub use network::{Cidr, CidrError};
 pub use origin::{Origin, OriginError};
+pub use page::Page;
 pub use rng::{Rng, SystemRng};
 pub use secret::Pin;
 pub use signing_key::{

@@ -1,6 +1,8 @@
 //! The public listener: everything under `/{tenant_id}`, and a status page at the root.
 
+mod audit_logs;
 mod jwks;
+mod page;
 mod registration;
 mod status;
 
@@ -21,6 +23,7 @@ use crate::domain::TenantId;
 pub(super) fn router(state: &AppState) -> Router<AppState> {
     let router = Router::new()
         .route("/{tenant_id}/.well-known/jwks.json", get(jwks::get))
+        .route("/{tenant_id}/audit_logs", get(audit_logs::list))
         .route("/{tenant_id}/registration/initialize", post(registration::initialize))
         .route("/{tenant_id}/registration/finalize", post(registration::finalize))
         .fallback(not_found)
