@@ -143,6 +143,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_reason_is_cut_by_characters() {
+        let event = AuditEvent {
+            id: AuditEventId::from_uuid(uuid::Uuid::nil()),
+            tenant_id: TenantId::from_uuid(uuid::Uuid::nil()),
+            event_type: AuditEventType::RegistrationInitFailed,
+            error: None,
+            meta: RequestMeta::default(),
+            actor_user_id: None,
+            credential_id: None,
+            transaction_id: None,
+            created_at: Timestamp::from_millis(0),
+        };
+        assert_eq!(event.clone().because("why").error.as_deref(), Some("why"));
+        assert_eq!(event.because(&"ü".repeat(1001)).error, Some("ü".repeat(1000)));
+    }
+
+    #[test]
     fn what_a_client_chose_is_cut_by_characters() {
         let (long, kept) = ("ü".repeat(300), "ü".repeat(255));
         let meta = RequestMeta::new(&long, &long, &long);

@@ -36,7 +36,7 @@ pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, Tena
 pub use metadata::{MetadataBlob, MetadataEntry, MetadataHead, StatusReport};
 pub use network::{Cidr, CidrError};
 pub use origin::{Origin, OriginError};
-pub use page::Page;
+pub use page::{Order, Page};
 pub use rng::{Rng, SystemRng};
 pub use secret::Pin;
 pub use signing_key::{

@@ -1,6 +1,15 @@
-//! Lists are read in pages.
+//! Pages of a listing.
 
-/// A page of a list, numbered from 1.
+/// Which end of a listing comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest first.
+    Ascending,
+    /// The newest first.
+    Descending,
+}
+
+/// A page of a listing: which, and of how many items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
     number: u64,
@@ -8,42 +17,37 @@ pub struct Page {
 }
 
 impl Page {
-    /// The most entries that a page has: what one request may make the server read and hold.
-    pub const MAX_SIZE: u32 = 1000;
-    /// The entries of a page when nobody says how many.
+    /// How many items a page has when nobody says.
     pub const DEFAULT_SIZE: u32 = 20;
+    /// The most items of a page: one request must not read a whole table.
+    pub const MAX_SIZE: u32 = 500;
 
-    /// The page of this number and so many entries. Numbers below 1 mean the first page and the default size, larger sizes than
-    /// [`Self::MAX_SIZE`] that size.
+    /// The page that these numbers ask for, whatever they are: below one is the first page, or the default size; too many is as many as
+    /// there may be.
     pub fn new(number: i64, size: i64) -> Self {
-        let size = if size < 1 { Self::DEFAULT_SIZE } else { u32::try_from(size).unwrap_or(Self::MAX_SIZE).min(Self::MAX_SIZE) };
-        Self { number: u64::try_from(number).unwrap_or(1).max(1), size }
+        let size = if size < 1 { Self::DEFAULT_SIZE } else { u32::try_from(size).unwrap_or(u32::MAX).min(Self::MAX_SIZE) };
+        Self { number: u64::try_from(number).unwrap_or(0).max(1), size }
     }
 
-    /// Its number, from 1.
+    /// Which page; the first is 1.
     pub const fn number(self) -> u64 {
         self.number
     }
 
-    /// How many entries it has at most.
+    /// How many items it has at most; at least 1.
     pub const fn size(self) -> u32 {
         self.size
     }
 
-    /// How many entries come before it; as many as a database can count at most.
-    pub fn offset(self) -> i64 {
-        i64::try_from((self.number - 1).saturating_mul(u64::from(self.size))).unwrap_or(i64::MAX)
+    /// How many items come before it.
+    pub const fn offset(self) -> u64 {
+        (self.number - 1).saturating_mul(self.size as u64)
     }
 
-    /// The number of the last page of a list of `total` entries. An empty list has one page, which is empty.
-    pub fn last(self, total: u64) -> u64 {
-        total.div_ceil(u64::from(self.size)).max(1)
-    }
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self { number: 1, size: Self::DEFAULT_SIZE }
+    /// The number of the last page, when there are `total` items in all. Where there are none the first page, which is empty, is the last.
+    pub const fn last(self, total: u64) -> u64 {
+        let pages = total.div_ceil(self.size as u64);
+        if pages == 0 { 1 } else { pages }
     }
 }
 
@@ -52,27 +56,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_bounded_whatever_is_asked_for() {
-        for ((number, size), (offset, expected)) in [
-            ((1, 20), (0, 20)),
-            ((3, 7), (14, 7)),
-            ((0, 0), (0, Page::DEFAULT_SIZE)),
-            ((-5, -1), (0, Page::DEFAULT_SIZE)),
-            ((i64::MIN, i64::MIN), (0, Page::DEFAULT_SIZE)),
-            ((2, i64::MAX), (1000, Page::MAX_SIZE)),
-            ((i64::MAX, 1000), (i64::MAX, 1000)),
-            ((i64::MAX, 1), (i64::MAX - 1, 1)),
+    fn any_two_numbers_are_a_page() {
+        for (asked, number, size, offset) in [
+            ((1, 20), 1, 20, 0),
+            ((0, 0), 1, 20, 0),
+            ((-7, -1), 1, 20, 0),
+            ((i64::MIN, i64::MIN), 1, 20, 0),
+            ((2, 1), 2, 1, 1),
+            ((3, 500), 3, 500, 1000),
+            ((3, 501), 3, 500, 1000),
+            ((1, i64::MAX), 1, 500, 0),
+            ((i64::MAX, 1), i64::MAX.unsigned_abs(), 1, i64::MAX.unsigned_abs() - 1),
+            ((i64::MAX, 500), i64::MAX.unsigned_abs(), 500, u64::MAX),
         ] {
-            let page = Page::new(number, size);
-            assert_eq!((page.offset(), page.size()), (offset, expected), "{number}, {size}");
+            let page = Page::new(asked.0, asked.1);
+            assert_eq!((page.number(), page.size(), page.offset()), (number, size, offset), "{asked:?}");
         }
-        assert_eq!(Page::default(), Page::new(1, 20));
     }
 
     #[test]
-    fn the_last_page_has_what_is_left() {
-        for (total, last) in [(0, 1), (1, 1), (20, 1), (21, 2), (40, 2), (u64::MAX, u64::MAX / 20 + 1)] {
-            assert_eq!(Page::default().last(total), last, "{total}");
+    fn the_last_page_has_the_last_item() {
+        for (total, last) in [(0, 1), (1, 1), (19, 1), (20, 1), (21, 2), (40, 2), (41, 3)] {
+            assert_eq!(Page::new(1, 20).last(total), last, "{total}");
         }
     }
 }

@@ -91,9 +91,14 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "unable to validate request", faults.join(" and "))
     }
 
-    /// A query for the audit log that cannot be read.
+    /// A query for the audit log that cannot be read, for whatever reason: it has a title of its own.
     pub(super) fn audit_logs_unlistable(details: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "unable to list audit logs", details)
+    }
+
+    /// What is wrong with a request, without a title.
+    pub(super) fn into_details(self) -> String {
+        self.details
     }
 
     pub(super) fn body_too_large(limit: usize) -> Self {

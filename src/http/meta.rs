@@ -47,6 +47,12 @@ impl TrustedProxies {
         }
         client
     }
+
+    /// How the client spoke to the proxy, if `peer` is one that is believed, and says so.
+    pub(super) fn scheme(&self, peer: IpAddr, headers: &HeaderMap) -> Option<&'static str> {
+        let told = headers.get("x-forwarded-proto").filter(|_| self.trusts(peer.to_canonical()))?.to_str().ok()?;
+        ["http", "https"].into_iter().find(|scheme| told.trim().eq_ignore_ascii_case(scheme))
+    }
 }
 
 /// Gives the request its [`RequestMeta`] and its span, and the answer its `X-Request-Id`.
@@ -123,6 +129,21 @@ fn known(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scheme_is_a_trusted_proxys_word() {
+        let scheme = |peer: &str, told: &'static str| {
+            let headers =
+                HeaderMap::from_iter([(hyper::header::HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static(told))]);
+            TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]).scheme(peer.parse().unwrap(), &headers)
+        };
+        assert_eq!(scheme("10.0.0.1", "https"), Some("https"));
+        assert_eq!(scheme("::ffff:10.0.0.1", "HTTP "), Some("http"));
+        assert_eq!(scheme("192.0.2.1", "https"), None);
+        for told in ["", "gopher", "https,http", "javascript"] {
+            assert_eq!(scheme("10.0.0.1", told), None, "{told}");
+        }
+    }
 
     fn client(trusted: &[&str], peer: &str, forwarded: &[&'static str]) -> String {
         let networks = trusted.iter().map(|network| network.parse().unwrap()).collect();

@@ -10,7 +10,9 @@ mod go_time;
 mod host;
 mod json;
 mod meta;
+mod page;
 mod public;
+mod query;
 mod server;
 mod stall;
 

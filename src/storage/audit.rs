@@ -77,32 +77,12 @@ impl Store {
         rows.into_iter().map(AuditEvent::try_from).collect()
     }
 
-    /// A page of the tenant's events that `filter` lets through, newest first, and how many it lets through in all. The two are read one
-    /// after the other: an event that is written meanwhile may be in the second alone.
+    /// A page of the tenant's events that `filter` lets through, newest first, and how many it lets through in all. The number is read
+    /// first: an event that is written meanwhile may be on the page and not in the number.
     pub async fn audit_log(&self, tenant: TenantId, filter: &AuditFilter, page: Page) -> Result<(Vec<AuditEvent>, u64), Error> {
         let (tenant, f) = (tenant.as_uuid(), Patterns::from(filter));
         let (types, user, address, search) = (f.types.as_str(), f.user.as_str(), f.address.as_str(), f.search.as_str());
         let mut conn = self.reader().await?;
-        let rows = select_audit_events!(
-            conn,
-            fetch_all,
-            "WHERE tenant_id = $1 AND created_at > $2 AND created_at < $3
-                AND ($4 = '' OR replace($4, ',' || event_type || ',', '') <> $4)
-                AND ($5 = '%' OR lower(actor_user_id) LIKE lower($5) ESCAPE '!')
-                AND ($6 = '%' OR lower(source_ip) LIKE lower($6) ESCAPE '!')
-                AND ($7 = '%' OR lower(source_ip) LIKE lower($7) ESCAPE '!' OR lower(actor_user_id) LIKE lower($7) ESCAPE '!')
-            ORDER BY created_at DESC, id DESC LIMIT $8 OFFSET $9",
-            tenant,
-            f.after,
-            f.before,
-            types,
-            user,
-            address,
-            search,
-            i64::from(page.size()),
-            page.offset()
-        )?;
-        let events = rows.into_iter().map(AuditEvent::try_from).collect::<Result<_, _>>()?;
         let count = query!(
             conn,
             fetch_one,
@@ -121,7 +101,32 @@ impl Store {
             address,
             search,
         )?;
-        Ok((events, u64::try_from(count.count).unwrap_or(0)))
+        let total = u64::try_from(count.count).unwrap_or(0);
+        // Nothing is read for a page behind the last, however far: to skip rows the database reads them.
+        let offset = match i64::try_from(page.offset()) {
+            Ok(offset) if page.offset() < total => offset,
+            _ => return Ok((Vec::new(), total)),
+        };
+        let rows = select_audit_events!(
+            conn,
+            fetch_all,
+            "WHERE tenant_id = $1 AND created_at > $2 AND created_at < $3
+                AND ($4 = '' OR replace($4, ',' || event_type || ',', '') <> $4)
+                AND ($5 = '%' OR lower(actor_user_id) LIKE lower($5) ESCAPE '!')
+                AND ($6 = '%' OR lower(source_ip) LIKE lower($6) ESCAPE '!')
+                AND ($7 = '%' OR lower(source_ip) LIKE lower($7) ESCAPE '!' OR lower(actor_user_id) LIKE lower($7) ESCAPE '!')
+            ORDER BY created_at DESC, id DESC LIMIT $8 OFFSET $9",
+            tenant,
+            f.after,
+            f.before,
+            types,
+            user,
+            address,
+            search,
+            i64::from(page.size()),
+            offset
+        )?;
+        Ok((rows.into_iter().map(AuditEvent::try_from).collect::<Result<_, _>>()?, total))
     }
 }
 

@@ -5,6 +5,7 @@
 mod support;
 
 mod abuse;
+mod audit;
 mod browser;
 mod commands;
 #[cfg(feature = "failpoints")]

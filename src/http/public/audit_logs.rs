@@ -1,19 +1,12 @@
 //! `GET /{tenant_id}/audit_logs`
 
-use axum::{
-    Extension,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Extension, extract::State, response::Response};
 use serde::Serialize;
 
-use super::{AppState, Error, extract::Backend, page::Listing};
+use super::{AppState, Error, extract::Backend};
 use crate::{
-    domain::{AuditEvent, AuditFilter, Page, Tenant},
-    http::{
-        go_time::{self, Instant},
-        json::GoJson,
-    },
+    domain::{AuditEvent, AuditFilter, Tenant},
+    http::{go_time::Instant, json::rfc_3339, page::Listing, query::Query},
 };
 
 /// An event, its members in the contract's order; `credential_id` is ours.
@@ -44,35 +37,34 @@ pub(super) async fn list(
     State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     _: Backend,
-    listing: Listing,
+    listing: Result<Listing, Error>,
 ) -> Result<Response, Error> {
-    let (page, filter) = asked(&listing).map_err(Error::audit_logs_unlistable)?;
-    let (events, total) = state.services.audit.log(tenant.id, &filter, page).await?;
-    let entries: Vec<Entry> = events.into_iter().map(Entry::from).collect();
-    Ok((listing.headers(page, total)?, GoJson(entries)).into_response())
+    let unlistable = |refusal: Error| Error::audit_logs_unlistable(refusal.into_details());
+    let listing = listing.map_err(unlistable)?;
+    let filter = parse(&listing.query).map_err(unlistable)?;
+    let (events, total) = state.services.audit.log(tenant.id, &filter, listing.page).await?;
+    listing.answer(events.into_iter().map(Entry::from).collect(), total)
 }
 
 /// What the query asks for; a filter without a value lets everything through, but an instant must be one.
-fn asked(listing: &Listing) -> Result<(Page, AuditFilter), String> {
-    let page = listing.page()?;
-    let instant = |name| listing.first(name).map(Instant::parse).transpose();
-    let text = |name| listing.first(name).filter(|value| !value.is_empty()).map(str::to_owned);
+fn parse(query: &Query) -> Result<AuditFilter, Error> {
+    let instant = |name| query.text(name)?.map(Instant::parse).transpose().map_err(Error::unprocessable);
+    let text = |name| Ok::<_, Error>(query.text(name)?.filter(|value| !value.is_empty()).map(str::to_owned));
     // One at a time, as the contract has it, or in a list, as its specification says. A type that there is not has no events.
-    let types: Vec<_> = listing.all("type").into_iter().flat_map(|value| value.split(',')).filter(|value| !value.is_empty()).collect();
-    let filter = AuditFilter {
+    let types: Vec<_> = query.texts("type").flat_map(|value| value.split(',')).filter(|value| !value.is_empty()).collect();
+    Ok(AuditFilter {
         after: instant("start_time")?.map(Instant::floor),
         before: instant("end_time")?.map(Instant::ceiling),
         types: (!types.is_empty()).then(|| types.iter().filter_map(|name| name.parse().ok()).collect()),
-        actor_user_id: text("actor_user_id"),
-        source_ip: text("meta_source_ip"),
-        search: text("q"),
-    };
-    Ok((page, filter))
+        actor_user_id: text("actor_user_id")?,
+        source_ip: text("meta_source_ip")?,
+        search: text("q")?,
+    })
 }
 
 impl From<AuditEvent> for Entry {
     fn from(event: AuditEvent) -> Self {
-        let at = go_time::write(event.created_at);
+        let at = rfc_3339(event.created_at);
         Self {
             id: event.id.to_string(),
             event_type: event.event_type.as_str(),
