@@ -78,6 +78,9 @@ fn json(set: &AnchorSet) -> Value {
 }
 
 fn render(sets: &[AnchorSet]) -> String {
+    if sets.is_empty() {
+        return "No anchors are imported; `passkey-hsm anchors import` does.".to_owned();
+    }
     let rows = |set: &AnchorSet| {
         let row = |c: &AnchorCertificate| [set.name.to_string(), c.subject.clone(), c.sha256.clone(), c.not_after.clone()];
         set.certificates.iter().map(row).collect::<Vec<_>>()

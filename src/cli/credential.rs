@@ -27,7 +27,8 @@ pub(super) enum Command {
         /// The tenant's id
         tenant: TenantId,
         /// This credential alone
-        #[arg(long, value_name = "ID")]
+        // An id in base64url may begin with a hyphen.
+        #[arg(long, value_name = "ID", allow_hyphen_values = true)]
         credential: Option<CredentialId>,
     },
 }
@@ -59,6 +60,9 @@ async fn list(services: &Services, tenant: &Tenant, output: &Output) -> Result<(
         credentials.extend(page);
     }
     output.show(&credentials.iter().map(json).collect::<Vec<_>>(), |_| {
+        if credentials.is_empty() {
+            return format!("Tenant {} has no credentials.", tenant.id);
+        }
         let row = |Credential { data, .. }: &Credential| {
             let record = &data.attestation;
             let names = [data.id.to_string(), data.user_id.to_string(), data.name.clone().unwrap_or_default()];

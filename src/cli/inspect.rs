@@ -21,7 +21,7 @@ use crate::{
     services::{Anchors, Evidence, StoredKey, inspect},
 };
 
-/// The most bytes of a line: a credential's body at its largest, with certificates beside it.
+/// The most bytes of a line, its end apart: a credential's body at its largest, with certificates beside it.
 const MAX_LINE: u64 = 4 * 1024 * 1024;
 
 /// What the relying party wrote down may be padded, or not.
@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// A PEM file of trust anchors to judge every chain by. A line's own anchors count too
     #[arg(long, value_name = "FILE")]
     anchors: Vec<PathBuf>,
-    /// Refuse chains that lead to none of the anchors, whether or not a line asks for it
+    /// Refuse chains that lead to none of the anchors, whether or not a line asks for it. A registration must then come with anchors
     #[arg(long)]
     check_chain: bool,
 }
@@ -127,12 +127,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut all_read = true;
     for number in 1.. {
         let mut line = Vec::new();
-        if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(|e| unreadable(&args.file, &e))? == 0 {
+        if input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut line).map_err(|e| unreadable(&args.file, &e))? == 0 {
             break;
         }
         // The rest of a line that is too long is no line of its own.
-        let is_cut = line.len() as u64 == MAX_LINE && !line.ends_with(b"\n");
-        if is_cut && input.skip_until(b'\n').map_err(|e| unreadable(&args.file, &e))? > 0 {
+        if line.len() as u64 > MAX_LINE && !line.ends_with(b"\n") {
+            input.skip_until(b'\n').map_err(|e| unreadable(&args.file, &e))?;
             all_read = false;
             output::warn(&format!("line {number}: longer than {MAX_LINE} bytes"));
             continue;
@@ -154,7 +154,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// What is found of a line, as one line of JSON; or why it cannot be read.
 fn judge(line: &[u8], args: &Args, anchors: &Anchors) -> Result<String, String> {
     let line: Line = serde_json::from_slice(line).map_err(|e| e.to_string())?;
-    let own = line.trust_anchor_pem.as_slice().iter().map(String::as_bytes);
+    let own: Vec<_> = line.trust_anchor_pem.as_slice().iter().map(String::as_bytes).collect();
+    // Without anchors no chain is judged: an "accept" would be taken for more than it is.
+    if args.check_chain && args.anchors.is_empty() && own.is_empty() && line.stored.is_none() {
+        return Err("--check-chain: there is no trust anchor, neither in the line nor by --anchors".to_owned());
+    }
     let at = [&line.at_time, &line.certs_valid_at].into_iter().flatten().next().map(|text| instant(text)).transpose()?;
     let evidence = Evidence {
         name: line.name.as_deref(),
@@ -166,7 +170,7 @@ fn judge(line: &[u8], args: &Args, anchors: &Anchors) -> Result<String, String> 
         stored: line.stored.as_ref().map(Stored::key).transpose()?,
         allow_cross_origin: line.cross_origin_allowed || !line.top_origin.as_slice().is_empty(),
         top_origins: &line.top_origin.origins()?,
-        anchors: &own.collect::<Vec<_>>(),
+        anchors: &own,
         common_anchors: anchors,
         check_chain: line.check_chain || args.check_chain,
         at: at.or(args.now).unwrap_or_else(|| SystemClock.now()),

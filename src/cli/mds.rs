@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config,
-    services::{Affected, BlobTrust, Forbidden, Imported, Stored},
+    services::{Affected, BlobTrust, Forbidden, Imported, StoredMetadata},
 };
 
 #[derive(Debug, Subcommand)]
@@ -62,6 +62,8 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
             }
             Command::Impact => {
                 let affected = metadata.impact().await?;
+                // That no credential is touched is not known then.
+                let affected = affected.ok_or_else(|| Failure::new("no metadata is stored: run `passkey-hsm mds update`"))?;
                 output.show(&affected.iter().map(affected_json).collect::<Vec<_>>(), |_| render_affected(&affected))?;
             }
         }
@@ -134,7 +136,7 @@ fn forbidden_json(forbidden: &Forbidden) -> Value {
     json!({ "model": forbidden.model, "aaguid": forbidden.aaguid, "report": forbidden.report })
 }
 
-fn stored_json(stored: &Stored) -> Value {
+fn stored_json(stored: &StoredMetadata) -> Value {
     json!({
         "no": stored.head.no,
         "next_update": stored.head.next_update.date(),
@@ -145,7 +147,7 @@ fn stored_json(stored: &Stored) -> Value {
     })
 }
 
-fn render_stored(stored: Option<&Stored>) -> String {
+fn render_stored(stored: Option<&StoredMetadata>) -> String {
     let Some(stored) = stored else { return "No metadata is stored. `passkey-hsm mds update` fetches it.".to_owned() };
     let overdue = if stored.overdue { " (overdue)" } else { "" };
     let heading = facts(&[

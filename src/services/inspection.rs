@@ -145,15 +145,17 @@ pub enum EvidenceError {
 /// # Errors
 /// When it cannot be judged at all. Evidence that is refused is a finding, not an error.
 pub fn inspect(evidence: &Evidence<'_>) -> Result<Finding, EvidenceError> {
-    let mut finding = if is_assertion(evidence.credential) { inspect_authentication(evidence)? } else { inspect_registration(evidence)? };
+    let mut finding = if is_assertion(evidence) { inspect_authentication(evidence)? } else { inspect_registration(evidence)? };
     finding.name = evidence.name.map(str::to_owned);
     Ok(finding)
 }
 
-/// Whether a body is an authentication's: only that has a signature beside its client data.
-fn is_assertion(body: &Value) -> bool {
-    body.pointer("/response/signature").is_some()
-        || body.pointer("/response/authenticatorData").is_some() && body.pointer("/response/attestationObject").is_none()
+/// Whether a body is an authentication's: only that has a signature beside its client data. Where a client left that out, what was known of
+/// the credential tells.
+fn is_assertion(evidence: &Evidence<'_>) -> bool {
+    let has = |member: &str| evidence.credential.pointer(member).is_some();
+    let is_registration = has("/response/attestationObject");
+    has("/response/signature") || !is_registration && (evidence.stored.is_some() || has("/response/authenticatorData"))
 }
 
 impl Finding {

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
     /// The BLOB is refused.
-    #[error("the metadata BLOB is refused: {0}")]
+    #[error(transparent)]
     Blob(#[from] BlobError),
     /// Not newer than what is stored.
     #[error("the metadata BLOB is refused: its number {no} is not above {stored}, which is stored")]
@@ -97,9 +97,9 @@ pub struct Imported {
     pub overdue: bool,
 }
 
-/// What is stored.
+/// The metadata that is stored.
 #[derive(Debug)]
-pub struct Stored {
+pub struct StoredMetadata {
     /// Its number and dates.
     pub head: MetadataHead,
     /// How many models it has.
@@ -197,19 +197,20 @@ impl Metadata {
     }
 
     /// What is stored, if anything is, and which of its models may not be registered any more.
-    pub async fn stored(&self) -> Result<Option<Stored>, Error> {
+    pub async fn stored(&self) -> Result<Option<StoredMetadata>, Error> {
         let Some((head, entries)) = self.context.store.metadata().await? else { return Ok(None) };
         let now = self.context.clock.now();
         let forbidden = entries.iter().filter_map(|entry| Some(Forbidden::of(entry, forbidding(entry, None, &now.date())?))).collect();
-        Ok(Some(Stored { overdue: head.is_overdue(now), head, models: entries.len(), forbidden }))
+        Ok(Some(StoredMetadata { overdue: head.is_overdue(now), head, models: entries.len(), forbidden }))
     }
 
-    /// The credentials of all tenants whose model may not be registered any more: what to do about them is for people to say.
+    /// The credentials of all tenants whose model may not be registered any more: what to do about them is for people to say. `None` when
+    /// there is no metadata to say of which.
     ///
     /// A U2F credential's model, and whether a compromised attestation key is the one that vouched for a credential, is told by the
     /// evidence of its registration; where that was not kept a compromised key counts, and U2F's model is not known.
-    pub async fn impact(&self) -> Result<Vec<Affected>, Error> {
-        let Some((_, entries)) = self.context.store.metadata().await? else { return Ok(Vec::new()) };
+    pub async fn impact(&self) -> Result<Option<Vec<Affected>>, Error> {
+        let Some((_, entries)) = self.context.store.metadata().await? else { return Ok(None) };
         let today = self.context.clock.now().date();
         let forbidden = |entry: &&MetadataEntry| forbidding(entry, None, &today).is_some();
         let entries: Vec<MetadataEntry> = entries.iter().filter(forbidden).cloned().collect();
@@ -223,7 +224,7 @@ impl Metadata {
             self.impact_on_u2f(&entries, &today, &mut affected).await?;
             self.impact_on_ctap2_without_model(&entries, &today, &mut affected).await?;
         }
-        Ok(affected)
+        Ok(Some(affected))
     }
 
     async fn impact_on_model(&self, entry: &MetadataEntry, aaguid: Aaguid, today: &str, affected: &mut Vec<Affected>) -> Result<(), Error> {

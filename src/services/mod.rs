@@ -25,7 +25,7 @@ pub use api_keys::ApiKeys;
 pub use audit::Audit;
 pub use credentials::Credentials;
 pub use inspection::{Anchors, Evidence, EvidenceError, Finding, StoredKey, inspect};
-pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, Stored};
+pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
 pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};

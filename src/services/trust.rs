@@ -18,10 +18,10 @@ pub const TRUST_REFRESH: Duration = Duration::from_secs(5);
 ///
 /// The database has it for all servers; each keeps a copy, made anew when the database's revision has changed ([`Trust::refresh`]).
 #[derive(Clone, Debug, Default)]
-pub struct Trust(Arc<RwLock<Copy>>);
+pub struct Trust(Arc<RwLock<Snapshot>>);
 
 #[derive(Debug, Default)]
-struct Copy {
+struct Snapshot {
     /// The database's, when this copy was made; none before the first.
     revision: Option<i64>,
     store: Arc<TrustStore>,
@@ -50,7 +50,7 @@ impl Trust {
             TrustStore::new(sets.into_iter().map(|(name, ders)| (name.to_string(), anchors(ders))), metadata)
         });
         let made = made.await.map_err(|error| Error::Internal("the trust store could not be made".to_owned(), Some(error.into())))?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Copy { revision: Some(revision), store: Arc::new(made) };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Snapshot { revision: Some(revision), store: Arc::new(made) };
         Ok(true)
     }
 }

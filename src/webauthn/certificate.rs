@@ -11,12 +11,15 @@ use super::{
 };
 use crate::domain::Aaguid;
 
-/// Object identifiers in DER: 1.3.6.1.4.1.45724.1.1.4 (id-fido-gen-ce-aaguid), 2.5.29.19 (basicConstraints) and 2.5.29.17
-/// (subjectAltName).
+/// Object identifiers in DER: 1.3.6.1.4.1.45724.1.1.4 (id-fido-gen-ce-aaguid) and .2 (id-fido-gen-ce-sernum), 2.5.29.19 (basicConstraints)
+/// and 2.5.29.17 (subjectAltName).
 const FIDO_AAGUID: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x01, 0x01, 0x04];
-const FIDO_SERIAL: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x01, 0x01, 0x02]; // 1.3.6.1.4.1.45724.1.1.2
+const FIDO_SERIAL: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xe5, 0x1c, 0x01, 0x01, 0x02];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+
+/// 1.3.6.1.4.1.11129.2.1.17 in DER: what Android's keystore says of a key that it made for an application.
+pub(super) const ANDROID_KEY_DESCRIPTION: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x01, 0x11];
 
 /// The most bytes of a certificate. The largest genuine ones have some 2,000.
 const MAX_LEN: usize = 16 * 1024;

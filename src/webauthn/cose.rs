@@ -4,7 +4,7 @@ use super::{
     CoseAlgorithm,
     cbor::{Map, Value},
     edwards::Edwards,
-    key::{Curve, PublicKey},
+    key::{Curve, MAX_EXPONENT, PublicKey},
     signature::{self, SignatureError},
 };
 
@@ -46,8 +46,8 @@ pub enum KeyError {
     /// The modulus is outside 2048 to 8192 bits, or even.
     #[error("the key's modulus must be odd and of 2048 to 8192 bits")]
     Modulus,
-    /// The exponent is even, or not in 3 to 2^64 - 1.
-    #[error("the key's exponent must be odd, more than 1 and of at most 64 bits")]
+    /// The exponent is even, or not in 3 to 2^32 - 1.
+    #[error("the key's exponent must be odd, more than 1 and of at most 32 bits")]
     Exponent,
 }
 
@@ -224,7 +224,7 @@ fn rsa_key(n: &[u8], e: &[u8]) -> Result<PublicKey, KeyError> {
         }
     }
     let is_odd = |number: &[u8]| number.last().is_some_and(|lowest| lowest & 1 == 1);
-    if e.len() > 8 || e == [1] || !is_odd(e) {
+    if e.len() > MAX_EXPONENT || e == [1] || !is_odd(e) {
         return Err(KeyError::Exponent);
     }
     let has_2048_bits = n.len() > 256 || (n.len() == 256 && n.first().is_some_and(|highest| highest & 0x80 != 0));
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(refused(&key, N, Some(Value::Bytes(&[0xff; 1025]))), KeyError::Modulus);
         assert_eq!(refused(&key, E, None), KeyError::Member("exponent"));
         assert_eq!(refused(&key, E, Some(Value::Bytes(&[0, 1, 0, 1]))), KeyError::Member("exponent"));
-        for e in [&[1][..], &[2], &[1, 0, 0], &[1; 9]] {
+        for e in [&[1][..], &[2], &[1, 0, 0], &[1; 5]] {
             assert_eq!(refused(&key, E, Some(Value::Bytes(e))), KeyError::Exponent, "{e:?}");
         }
     }

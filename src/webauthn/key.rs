@@ -65,6 +65,10 @@ impl Curve {
     }
 }
 
+/// The most bytes of an RSA exponent: what TPMs and the APIs of platforms can express. The work grows with its bits: with one as long as the
+/// modulus, OpenSSL's is a hundred times that of 65537.
+pub(super) const MAX_EXPONENT: usize = 4;
+
 /// A key, and what kind it is.
 #[derive(Debug)]
 pub(super) enum PublicKey {
@@ -163,11 +167,11 @@ impl<'a> Spki<'a> {
 }
 
 /// The numbers of an RSAPublicKey (RFC 8017 appendix A.1.1). The modulus must be odd; its size is judged where it is used. The exponent must
-/// be odd, more than 1 and of at most 64 bits: with one as long as the modulus, OpenSSL works a hundred times as long.
+/// be odd, more than 1 and of at most [`MAX_EXPONENT`] bytes.
 fn rsa_numbers(key: &[u8]) -> Result<(&[u8], &[u8]), NotDer> {
     let mut numbers = Reader::new(der::only(der::SEQUENCE, key)?);
     let (modulus, exponent) = (odd_number(&mut numbers)?, odd_number(&mut numbers)?);
-    if numbers.is_empty() && exponent.len() <= 8 && exponent != [1] { Ok((modulus, exponent)) } else { Err(NotDer) }
+    if numbers.is_empty() && exponent.len() <= MAX_EXPONENT && exponent != [1] { Ok((modulus, exponent)) } else { Err(NotDer) }
 }
 
 /// The magnitude of an odd INTEGER that is more than 0, in its shortest form.
@@ -265,7 +269,7 @@ mod tests {
         assert!(read(&[], &key(&n, &e)));
         // An exponent as long as the modulus costs a hundred times an honest one.
         let long = [&[0x7f; 255][..], &[1]].concat();
-        for exponent in [&long[..], &[1; 9], &[1], &[2], &[], &[0], &[0x81], &[0, 1, 0, 1]] {
+        for exponent in [&long[..], &[1; 5], &[1], &[2], &[], &[0], &[0x81], &[0, 1, 0, 1]] {
             assert!(!read(&[5, 0], &key(&n, exponent)), "{exponent:02x?}");
         }
         for modulus in [&n[1..], &[&[0], &n[..]].concat(), &[], &[&n[..256], &[0x10]].concat()] {

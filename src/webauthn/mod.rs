@@ -14,6 +14,7 @@ mod authenticator_data;
 mod cbor;
 mod ceremony;
 mod certificate;
+mod chain;
 mod client_data;
 mod cose;
 mod credential;

@@ -13,14 +13,14 @@ use crate::support::{
 };
 
 /// What a command answers in JSON; it has to succeed.
-fn ask(server: &Server, args: &[&str]) -> Value {
+pub(crate) fn ask(server: &Server, args: &[&str]) -> Value {
     let output = server.cli(&[&["--json"], args].concat());
     assert!(output.status.success(), "{args:?}: {}", text(&output));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {}", text(&output)))
 }
 
 /// What a command says when it fails with this exit code; in JSON too.
-fn refusal(server: &Server, code: i32, args: &[&str]) -> String {
+pub(crate) fn refusal(server: &Server, code: i32, args: &[&str]) -> String {
     let output = server.cli(&[&["--json"], args].concat());
     assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output));
     let error: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {}", text(&output)));
@@ -228,4 +228,32 @@ async fn wrong_usage_is_told_from_failure() {
     let typo = server.cli_with(&[("PASSKEY_HSM_HSM__SIGNER", "1")], &["--json", "tenant", "list"]);
     assert_eq!(typo.status.code(), Some(2));
     assert!(text(&typo).contains("did you mean PASSKEY_HSM_HSM__SIGNERS?"), "the nearest right name: {}", text(&typo));
+}
+
+#[tokio::test]
+async fn what_was_not_judged_is_not_called_good() {
+    let server = Server::sqlite().await;
+    assert_eq!(refusal(&server, 1, &["mds", "impact"]), "no metadata is stored: run `passkey-hsm mds update`");
+
+    // Evidence with a chain, and no anchor to judge it by.
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/ours.jsonl");
+    let vectors = fs::read_to_string(vectors).unwrap();
+    let line = vectors.lines().find(|line| line.contains("\"derived-packed-unknown-extension\"")).unwrap();
+    let file = server.folder.path().join("evidence.jsonl");
+    let inspect = |evidence: &str, args: &[&str]| {
+        fs::write(&file, evidence).unwrap();
+        server.cli(&[&["inspect", file.to_str().unwrap()], args].concat())
+    };
+    let accepted = inspect(line, &[]);
+    assert!(accepted.status.success() && text(&accepted).contains("\"untrusted\""), "{}", text(&accepted));
+    let demanded = inspect(line, &["--check-chain"]);
+    assert_eq!(demanded.status.code(), Some(1));
+    assert!(text(&demanded).contains("line 1: --check-chain: there is no trust anchor"), "{}", text(&demanded));
+
+    // A line that is too long is one line, and does not hide those after it.
+    let long = inspect(&format!("{}\n{line}\n", "x".repeat(9 << 20)), &[]);
+    assert_eq!(long.status.code(), Some(1));
+    let said = text(&long);
+    assert!(said.contains("line 1: longer than 4194304 bytes") && !said.contains("line 2"), "{said}");
+    assert!(said.contains("\"verdict\":\"accept\""), "{said}");
 }

@@ -43,7 +43,7 @@ impl Judge {
     }
 }
 
-/// The combinations that webauthn-rs-core 0.5 knows; it refuses the other algorithms, whoever signs.
+/// The combinations that webauthn-rs-core 0.5 knows; it refuses the other algorithms, and every TPM, whoever signs.
 #[test]
 fn our_authenticator_satisfies_webauthn_rs() {
     use Algorithm::{EdDsa, Es256, Es384, Es512, Rs256};
@@ -53,6 +53,8 @@ fn our_authenticator_satisfies_webauthn_rs() {
         (Format::PackedSelf, &[Es256, Rs256, EdDsa]),
         (Format::PackedX5c, &[Es256, Rs256, EdDsa]),
         (Format::FidoU2f, &[Es256]),
+        (Format::AndroidKey, &[Es256]),
+        (Format::Apple, &[Es256]),
     ] {
         for &algorithm in algorithms {
             let (options, state) = judge.begin();

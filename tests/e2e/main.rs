@@ -5,6 +5,7 @@
 mod support;
 
 mod abuse;
+mod attestation;
 mod audit;
 mod browser;
 mod commands;
@@ -13,8 +14,10 @@ mod crash;
 mod doctor;
 mod hostile;
 mod http;
+mod inspect;
 mod instruments;
 mod lost_replies;
+mod metadata;
 mod page;
 mod parallel;
 mod registration;

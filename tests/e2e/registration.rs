@@ -65,8 +65,8 @@ async fn every_format_and_algorithm(server: Server) {
         let others = if format == Format::PackedX5c { 10 } else { 0 };
         assert_eq!(stored - others, registered, "{format:?}");
     }
-    assert_eq!(server.count("credentials").await, 31);
-    assert_eq!(server.count("audit_events WHERE event_type = 'webauthn_registration_final_succeeded'").await, 31);
+    assert_eq!(server.count("credentials").await, 70);
+    assert_eq!(server.count("audit_events WHERE event_type = 'webauthn_registration_final_succeeded'").await, 70);
     assert_eq!(server.count("ceremonies").await, 0);
 }
 

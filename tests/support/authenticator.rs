@@ -4,13 +4,14 @@
 //! or [`Draft::body`] return to spoil what is sent after it was signed.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use openssl::{rand::rand_bytes, sha::sha256};
+use openssl::{rand::rand_bytes, sha::sha256, x509::X509};
 use serde_json::{Map, Value, json};
 
 use super::{
     cbor::{Cbor, Entries},
     certificates::{LeafSpec, Maker},
     keys::{Algorithm, KeyPair},
+    statements,
 };
 
 /// The flags of authenticator data (WebAuthn L3 section 6.1).
@@ -30,10 +31,19 @@ pub enum Format {
     PackedSelf,
     PackedX5c,
     FidoU2f,
+    Tpm,
+    AndroidKey,
+    Apple,
+    /// Of the parts that the draft names.
+    Compound,
+    /// Accepted only where a policy says so.
+    AndroidSafetynet,
 }
 
 impl Format {
-    pub const ALL: [Self; 4] = [Self::None, Self::PackedSelf, Self::PackedX5c, Self::FidoU2f];
+    /// Those that are accepted by default.
+    pub const ALL: [Self; 8] =
+        [Self::None, Self::PackedSelf, Self::PackedX5c, Self::FidoU2f, Self::Tpm, Self::AndroidKey, Self::Apple, Self::Compound];
 
     /// The `fmt` member.
     pub const fn name(self) -> &'static str {
@@ -41,12 +51,21 @@ impl Format {
             Self::None => "none",
             Self::PackedSelf | Self::PackedX5c => "packed",
             Self::FidoU2f => "fido-u2f",
+            Self::Tpm => "tpm",
+            Self::AndroidKey => "android-key",
+            Self::Apple => "apple",
+            Self::Compound => "compound",
+            Self::AndroidSafetynet => "android-safetynet",
         }
     }
 
-    /// Whether a key of this algorithm can be attested so: U2F knows P-256 alone.
+    /// Whether a key of this algorithm can be attested so: U2F knows P-256 alone, and no TPM knows Ed25519.
     pub fn takes(self, algorithm: Algorithm) -> bool {
-        self != Self::FidoU2f || algorithm == Algorithm::Es256
+        match self {
+            Self::FidoU2f => algorithm == Algorithm::Es256,
+            Self::Tpm => algorithm != Algorithm::EdDsa,
+            _ => true,
+        }
     }
 }
 
@@ -73,6 +92,14 @@ pub struct Draft {
     /// The key in the leaf certificate.
     pub attestation_key: KeyPair,
     pub maker: Maker,
+    /// In the place of the leaf that `leaf` describes: a batch has one and the same.
+    pub certificate: Option<X509>,
+    /// What a compound statement consists of.
+    pub parts: Vec<Format>,
+    /// Where Android's keystore keeps the key: 1 in a trusted environment, 0 in software.
+    pub android_level: u8,
+    /// Whether the TPM signs with SHA-1; its attestation key must be RSA's.
+    pub tpm_sha1: bool,
     pub transports: Vec<&'static str>,
 }
 
@@ -98,9 +125,18 @@ impl Draft {
             public_key: Cbor::Map(key.cose()),
             trailing: Vec::new(),
             leaf: LeafSpec::new(AAGUID),
-            // A U2F leaf holds a P-256 key (WebAuthn L3 section 8.6); elsewhere the maker uses the credential's algorithm too.
-            attestation_key: KeyPair::generate_attestation(if u2f { Algorithm::Es256 } else { algorithm }),
+            // A U2F leaf holds a P-256 key (WebAuthn L3 section 8.6), and so does SafetyNet's here; elsewhere the maker uses the credential's
+            // algorithm too.
+            attestation_key: KeyPair::generate_attestation(if u2f || format == Format::AndroidSafetynet {
+                Algorithm::Es256
+            } else {
+                algorithm
+            }),
             maker: Maker::new(),
+            certificate: None,
+            parts: vec![Format::PackedX5c, Format::AndroidKey],
+            android_level: 1,
+            tpm_sha1: false,
             transports: if u2f { vec!["usb"] } else { vec!["internal", "hybrid"] },
             key,
         }
@@ -127,35 +163,92 @@ impl Draft {
         .concat()
     }
 
-    /// The attestation statement over authenticator data and client data.
+    /// The attestation statement over authenticator data and client data; not a compound one, which is no map.
     pub fn statement(&self, auth_data: &[u8], client_data: &[u8]) -> Entries {
+        self.statement_of(self.format, auth_data, client_data)
+    }
+
+    fn statement_of(&self, format: Format, auth_data: &[u8], client_data: &[u8]) -> Entries {
         let client_data_hash = sha256(client_data);
-        let packed = [auth_data, &client_data_hash].concat();
+        let signed = [auth_data, &client_data_hash].concat();
         let alg = |key: &KeyPair| (Cbor::text("alg"), Cbor::Int(key.algorithm.cose_id()));
         let sig = |signature| (Cbor::text("sig"), Cbor::Bytes(signature));
         let x5c = || {
-            let leaf = self.maker.issue(&self.leaf, &self.attestation_key).to_der().unwrap();
-            (Cbor::text("x5c"), Cbor::Array(vec![Cbor::Bytes(leaf)]))
+            let chain = self.chain(format, &signed, &client_data_hash).into_iter().map(Cbor::Bytes).collect();
+            (Cbor::text("x5c"), Cbor::Array(chain))
         };
-        match self.format {
+        match format {
             Format::None => Vec::new(),
-            Format::PackedSelf => vec![alg(&self.key), sig(self.key.sign(&packed))],
-            Format::PackedX5c => vec![alg(&self.attestation_key), sig(self.attestation_key.sign(&packed)), x5c()],
+            Format::PackedSelf => vec![alg(&self.key), sig(self.key.sign(&signed))],
+            Format::PackedX5c => vec![alg(&self.attestation_key), sig(self.attestation_key.sign(&signed)), x5c()],
             Format::FidoU2f => {
                 let (x, y) = self.key.point();
                 let message = [&[0], self.rp_id_hash.as_slice(), &client_data_hash, &self.credential_id, &[4], &x, &y].concat();
                 vec![sig(self.attestation_key.sign(&message)), x5c()]
             }
+            Format::Tpm => {
+                let mut entries = statements::tpm(&self.key, &self.attestation_key, self.tpm_sha1, &signed);
+                entries.push(x5c());
+                entries
+            }
+            Format::AndroidKey => vec![alg(&self.key), sig(self.key.sign(&signed)), x5c()],
+            Format::Apple => vec![x5c()],
+            Format::AndroidSafetynet => {
+                statements::safetynet(&self.attestation_key, &self.chain(format, &signed, &client_data_hash), &signed)
+            }
+            Format::Compound => panic!("a compound statement is no map"),
         }
+    }
+
+    /// The certificates of a statement, in DER, the attestation certificate first.
+    fn chain(&self, format: Format, signed: &[u8], client_data_hash: &[u8]) -> Vec<Vec<u8>> {
+        let mut leaf = self.leaf.clone();
+        // Android's and Apple's certificates are for the credential's own key.
+        let key = match format {
+            Format::Tpm => {
+                leaf.nameless = true;
+                leaf.extensions.extend(statements::aik_extensions());
+                &self.attestation_key
+            }
+            Format::AndroidKey => {
+                leaf.extensions.push(statements::key_description(client_data_hash, self.android_level));
+                &self.key
+            }
+            Format::Apple => {
+                leaf.extensions.push(statements::apple_nonce(signed));
+                &self.key
+            }
+            Format::AndroidSafetynet => {
+                leaf.common_name = "attest.android.com";
+                &self.attestation_key
+            }
+            _ => &self.attestation_key,
+        };
+        let leaf = self.certificate.clone().unwrap_or_else(|| self.maker.issue(&leaf, key));
+        // A U2F statement has one certificate, no more.
+        let others = self.maker.intermediate().filter(|_| format != Format::FidoU2f);
+        [Some(&leaf), others].into_iter().flatten().map(|certificate| certificate.to_der().unwrap()).collect()
+    }
+
+    /// `attStmt`, of whatever format.
+    fn attestation_statement(&self, auth_data: &[u8], client_data: &[u8]) -> Cbor {
+        if self.format != Format::Compound {
+            return Cbor::Map(self.statement(auth_data, client_data));
+        }
+        let part = |&format: &Format| {
+            let statement = self.statement_of(format, auth_data, client_data);
+            Cbor::Map(vec![(Cbor::text("fmt"), Cbor::text(format.name())), (Cbor::text("attStmt"), Cbor::Map(statement))])
+        };
+        Cbor::Array(self.parts.iter().map(part).collect())
     }
 
     /// The entries of the attestation object, in canonical order: `fmt`, `attStmt`, `authData`.
     pub fn object(&self) -> Entries {
         let auth_data = self.auth_data();
-        let statement = self.statement(&auth_data, &self.client_data_json());
+        let statement = self.attestation_statement(&auth_data, &self.client_data_json());
         vec![
             (Cbor::text("fmt"), Cbor::text(self.format.name())),
-            (Cbor::text("attStmt"), Cbor::Map(statement)),
+            (Cbor::text("attStmt"), statement),
             (Cbor::text("authData"), Cbor::Bytes(auth_data)),
         ]
     }

@@ -51,7 +51,8 @@ impl Algorithm {
         }
     }
 
-    fn digest(self) -> Option<MessageDigest> {
+    /// What is hashed with before a signature is made; EdDSA hashes by itself.
+    pub fn digest(self) -> Option<MessageDigest> {
         match self {
             EdDsa => None,
             Es256 | Rs256 | Ps256 => Some(MessageDigest::sha256()),

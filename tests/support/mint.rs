@@ -28,15 +28,20 @@ impl Mint {
     /// A JWS in compact form (RFC 7515 section 7.1).
     pub fn token(&self, claims: &Value) -> String {
         let header = json!({"alg": self.algorithm, "kid": self.kid, "typ": "JWT"});
-        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let signature = sign(self.algorithm, &self.key, input.as_bytes());
-        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+        jws(self.algorithm, &self.key, &header, claims.to_string().as_bytes())
     }
 
     /// The public half.
     pub fn jwk(&self) -> Value {
         jwk(self.algorithm, self.kid, &self.key)
     }
+}
+
+/// A JWS in compact form (RFC 7515 section 7.1), whatever header and payload are.
+pub fn jws(algorithm: &str, key: &PKey<Private>, header: &Value, payload: &[u8]) -> String {
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
+    let signature = sign(algorithm, key, input.as_bytes());
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 fn generate(algorithm: &str) -> PKey<Private> {

@@ -1,11 +1,12 @@
 //! What the integration tests share.
 //!
-//! - [`authenticator`]: our software authenticator, with a knob for everything a hostile client could turn; under it [`cbor`], [`keys`]
-//!   and [`certificates`]
+//! - [`authenticator`]: our software authenticator, with a knob for everything a hostile client could turn; under it [`statements`],
+//!   [`cbor`], [`der`], [`keys`] and [`certificates`]
 //! - [`server`]: the real program in a process of its own, with a token of its own ([`softhsm`]); [`api`]: what clients see of it
 //! - [`chromium`]: a headless browser with a virtual authenticator
 //! - [`jose`]: tokens verified from the JWKS alone by two other libraries
 //! - [`postgres`]: a throw-away PostgreSQL server
+//! - [`metadata`]: a metadata service that publishes and revokes; [`web`]: where it is fetched
 //! - [`mint`]: tokens to try on those who verify them
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part; the tests are the only readers")]
 
@@ -14,9 +15,13 @@ pub mod authenticator;
 pub mod cbor;
 pub mod certificates;
 pub mod chromium;
+pub mod der;
 pub mod jose;
 pub mod keys;
+pub mod metadata;
 pub mod mint;
 pub mod postgres;
 pub mod server;
 pub mod softhsm;
+pub mod statements;
+pub mod web;

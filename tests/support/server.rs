@@ -5,7 +5,7 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write as _},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -169,6 +169,12 @@ impl Server {
         run(self.folder.path(), &env, args)
     }
 
+    /// The same with these bytes on its standard input.
+    pub fn cli_fed(&self, input: &[u8], env: &[(&str, &str)], args: &[&str]) -> Output {
+        let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        fed(command(self.folder.path(), &env).args(args), input)
+    }
+
     /// A tenant for `http://localhost:8000` made on the command line, with its first API key.
     pub fn create_tenant(&self, spec: &TenantSpec) -> Tenant {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
@@ -295,6 +301,16 @@ fn command(folder: &Path, env: &[(String, String)]) -> Command {
 
 fn run(folder: &Path, env: &[(String, String)], args: &[&str]) -> Output {
     command(folder, env).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs a command with these bytes on its standard input, which it need not read to their end.
+pub fn fed(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input).is_ok());
+        child.wait_with_output().unwrap()
+    })
 }
 
 /// Both of a process's outputs, for a panic to show.

@@ -5,7 +5,7 @@ use crate::domain::AttestationFormat;
 use crate::webauthn::cbor::Value;
 
 /// The most statements in one. Each may cost what a registration of its own does.
-const MAX_PARTS: usize = 8;
+const MAX_PARTS: usize = 4;
 
 /// The most characters of an unknown format's name that are repeated.
 const MAX_SHOWN: usize = 32;
@@ -60,7 +60,7 @@ pub enum CompoundError {
 /// The verification procedure.
 pub(super) fn verify<'a>(statement: &Value<'a>, subject: &Subject<'_>) -> Result<Attestation<'a>, StatementError> {
     let parts = statement.as_array().filter(|parts| (2..=MAX_PARTS).contains(&parts.len()));
-    let parts = parts.ok_or(StatementError::Mistyped("attStmt", "an array of 2 to 8 statements"))?;
+    let parts = parts.ok_or(StatementError::Mistyped("attStmt", "an array of 2 to 4 statements"))?;
 
     // 1. For each subStmt of attStmt, evaluate the verification procedure corresponding to subStmt.fmt. If validation fails for one or more
     //    subStmt, decide the appropriate result based on Relying Party policy: the whole is refused.
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn how_many() {
-        let expected = StatementError::Mistyped("attStmt", "an array of 2 to 8 statements");
+        let expected = StatementError::Mistyped("attStmt", "an array of 2 to 4 statements");
         for n in [0, 1, MAX_PARTS + 1] {
             assert_eq!(refused(&maker((0..n).map(|_| Statement::PackedSelf).collect())), expected, "{n}");
         }

@@ -1,12 +1,13 @@
 //! The metadata BLOB: a signed list of models (section 3.1.7), verified as section 3.2 says.
 
 use super::{
+    chain,
     crl::{Crl, CrlFault, check_revocation},
     entries::{self, SkippedEntry},
 };
 use crate::{
     domain::{MetadataBlob, Timestamp},
-    webauthn::{JwsError, SignatureError, TrustAnchor, certificate::Certificate, jws::Jws, metadata::chain},
+    webauthn::{JwsError, SignatureError, TrustAnchor, certificate::Certificate, chain::name, jws::Jws},
 };
 
 /// The most bytes of a BLOB. The one of October 2026 has some 10 million.
@@ -141,7 +142,7 @@ pub fn verify_blob(
     // Step 7 is the caller's, step 8 is what the entries are read for.
     let payload = jws.payload()?;
     let (blob, found) = entries::read(&payload, now)?;
-    let signer = path.first().map(|leaf| chain::name(leaf.subject_name())).unwrap_or_default();
+    let signer = path.first().map(|leaf| name(leaf.subject_name())).unwrap_or_default();
     Ok((blob, Verified { signer, unchecked, skipped: found.skipped, unreadable_anchors: found.unreadable_anchors }))
 }
 

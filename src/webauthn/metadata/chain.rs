@@ -1,25 +1,16 @@
 //! From the certificate that signed to a root.
 
-use std::fmt::Write as _;
-
-use openssl::{
-    error::ErrorStack,
-    stack::Stack,
-    x509::{
-        X509, X509NameRef, X509Ref, X509StoreContext, X509VerifyResult,
-        store::X509StoreBuilder,
-        verify::{X509CheckFlags, X509VerifyParam},
-    },
-};
+use openssl::x509::{X509, verify::X509CheckFlags};
 
 use super::BlobError;
 use crate::{
     domain::Timestamp,
-    webauthn::{TrustAnchor, certificate::Certificate},
+    webauthn::{
+        TrustAnchor,
+        certificate::Certificate,
+        chain::{self, NoPath, is_issued_by, name},
+    },
 };
-
-/// OpenSSL's level of 112 bits: keys of RSA with 2048 bits, no signature with SHA-1.
-const SECURITY_LEVEL: i32 = 2;
 
 /// X509_V_ERR_HOSTNAME_MISMATCH of OpenSSL, which its binding does not name.
 const HOSTNAME_MISMATCH: i32 = 62;
@@ -48,29 +39,7 @@ pub(super) fn establish(x5c: &[Vec<u8>], roots: &[TrustAnchor], signer_name: Opt
     find_path(&certificates, roots, signer_name, now)
 }
 
-/// Whether one certificate names the other as its issuer and has its signature.
-pub(super) fn is_issued_by(subject: &X509Ref, issuer: &X509Ref) -> bool {
-    let signed = || issuer.public_key().is_ok_and(|key| subject.verify(&key).unwrap_or(false));
-    issuer.issued(subject) == X509VerifyResult::OK && signed()
-}
-
-/// A name for people: `CN=.., O=..` in the certificate's order, without control characters.
-pub(super) fn name(name: &X509NameRef) -> String {
-    let mut text = String::new();
-    for entry in name.entries() {
-        let separator = if text.is_empty() { "" } else { ", " };
-        let kind = entry.object().nid().short_name().unwrap_or("?");
-        let value = entry.data().to_string().unwrap_or_default();
-        let value: String = value.chars().take(128).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-        // Writing to a String does not fail.
-        let _ = write!(text, "{separator}{kind}={value}");
-    }
-    text
-}
-
-/// Why OpenSSL found no path, and at which certificate.
-struct Failure(X509VerifyResult, Option<X509>);
-
+/// Each certificate's dates, signature, constraints and critical extensions are judged there.
 fn find_path(certificates: &[X509], roots: &[TrustAnchor], signer_name: Option<&str>, now: Timestamp) -> Result<Vec<X509>, BlobError> {
     let [leaf, others @ ..] = certificates else { return Err(BlobError::Certificate(0)) };
     let signer = |expected: &str| BlobError::Signer { expected: expected.to_owned(), subject: name(leaf.subject_name()) };
@@ -78,51 +47,19 @@ fn find_path(certificates: &[X509], roots: &[TrustAnchor], signer_name: Option<&
     if let Some(expected) = signer_name.filter(|name| name.is_empty() || name.starts_with('.')) {
         return Err(signer(expected));
     }
-    let found =
-        search(leaf, others, roots, signer_name, now).unwrap_or_else(|_| Err(Failure(X509VerifyResult::APPLICATION_VERIFICATION, None)));
-    found.map_err(|Failure(error, certificate)| match signer_name {
-        Some(expected) if error.as_raw() == HOSTNAME_MISMATCH => signer(expected),
-        _ => {
-            let certificate = certificate.as_deref().unwrap_or(leaf);
-            let dates = format!("valid from {} to {}", certificate.not_before(), certificate.not_after());
-            BlobError::NoPath { subject: format!("{}, {dates}", name(certificate.subject_name())), reason: error.error_string().to_owned() }
+    let found = chain::find_path(leaf, others, roots.iter().map(TrustAnchor::certificate), now, |param| match signer_name {
+        None => Ok(()),
+        Some(name) => {
+            param.set_hostflags(X509CheckFlags::NO_WILDCARDS);
+            param.set_host(name)
         }
-    })
-}
-
-/// The path that OpenSSL finds. Each certificate's dates, signature, constraints and critical extensions are judged there.
-fn search(
-    leaf: &X509Ref,
-    others: &[X509],
-    roots: &[TrustAnchor],
-    signer_name: Option<&str>,
-    now: Timestamp,
-) -> Result<Result<Vec<X509>, Failure>, ErrorStack> {
-    let mut param = X509VerifyParam::new()?;
-    param.set_time(now.as_secs());
-    param.set_auth_level(SECURITY_LEVEL);
-    if let Some(name) = signer_name {
-        param.set_hostflags(X509CheckFlags::NO_WILDCARDS);
-        param.set_host(name)?;
-    }
-    let mut store = X509StoreBuilder::new()?;
-    store.set_param(&param)?;
-    for root in roots {
-        store.add_cert(root.certificate().clone())?;
-    }
-    let mut untrusted = Stack::new()?;
-    for certificate in others {
-        untrusted.push(certificate.clone())?;
-    }
-    X509StoreContext::new()?.init(&store.build(), leaf, &untrusted, |context| {
-        let found = context.verify_cert()?;
-        Ok(match (found, context.error()) {
-            (true, X509VerifyResult::OK) => {
-                Ok(context.chain().map(|chain| chain.iter().map(X509Ref::to_owned).collect()).unwrap_or_default())
-            }
-            // Two answers that must agree: neither alone is taken for a yes.
-            (_, X509VerifyResult::OK) => Err(Failure(X509VerifyResult::APPLICATION_VERIFICATION, None)),
-            (_, error) => Err(Failure(error, context.current_cert().map(X509Ref::to_owned))),
-        })
+    });
+    found.map_err(|no_path| match (signer_name, &no_path) {
+        (Some(expected), NoPath { error: Some(error), .. }) if error.as_raw() == HOSTNAME_MISMATCH => signer(expected),
+        _ => {
+            let certificate = no_path.certificate.as_deref().unwrap_or(leaf);
+            let dates = format!("valid from {} to {}", certificate.not_before(), certificate.not_after());
+            BlobError::NoPath { subject: format!("{}, {dates}", name(certificate.subject_name())), reason: no_path.why().to_owned() }
+        }
     })
 }

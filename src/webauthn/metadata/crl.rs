@@ -7,11 +7,12 @@ use openssl::{
     x509::{CrlStatus, X509, X509Crl, X509NameRef, X509Ref},
 };
 
-use super::{BlobError, chain};
+use super::BlobError;
 use crate::{
     domain::Timestamp,
     webauthn::{
         certificate::Certificate,
+        chain::name,
         der::{self, NotDer, Reader},
     },
 };
@@ -97,7 +98,7 @@ impl Crl {
 
     /// Who issued it, for people.
     pub fn issuer(&self) -> String {
-        chain::name(self.list.issuer_name())
+        name(self.list.issuer_name())
     }
 
     fn has_issuer(&self, name: &X509NameRef) -> bool {
@@ -141,10 +142,10 @@ pub(super) fn check_revocation(path: &[X509], crls: &[Crl], now: Timestamp) -> R
     for (n, certificate) in path.iter().enumerate().take(path.len().saturating_sub(1)) {
         let mut about = issued.iter().filter(|(issuer, crl)| *issuer == n + 1 && crl.scope.covers(certificate)).peekable();
         if about.peek().is_none() {
-            unchecked.push(chain::name(certificate.subject_name()));
+            unchecked.push(name(certificate.subject_name()));
         }
         if about.any(|(_, crl)| crl.revokes(certificate)) {
-            return Err(BlobError::Revoked(chain::name(certificate.subject_name())));
+            return Err(BlobError::Revoked(name(certificate.subject_name())));
         }
     }
     Ok(unchecked)

@@ -1,5 +1,7 @@
 //! The payload: entries, read leniently. It is signed by whom the operator trusts, and has words and members that are not known yet.
 
+use std::collections::HashSet;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use openssl::x509::X509;
 use serde::{
@@ -17,6 +19,9 @@ const MAX_ENTRIES: usize = 20_000;
 
 /// The most bytes of one entry. Pictures make up most of them.
 const MAX_ENTRY_LEN: usize = 4 << 20;
+
+/// The most algorithms of an authenticator's own list that are kept.
+const MAX_ALGORITHMS: usize = 64;
 
 /// The most characters of a text that is shown to people.
 const MAX_TEXT: usize = 200;
@@ -133,7 +138,7 @@ fn read_entry(raw: &str, unreadable_anchors: &mut usize) -> Result<MetadataEntry
         key_identifiers,
         description,
         attestation_types: words(of_statement("attestationTypes"), registry::attestation_type),
-        algorithms: words(of_statement("authenticationAlgorithms"), registry::algorithm).iter().map(|algorithm| algorithm.id()).collect(),
+        algorithms: algorithms(of_statement("authenticationAlgorithms"), of_statement("authenticatorGetInfo")),
         anchors,
         status_reports,
     })
@@ -182,6 +187,19 @@ fn words<T: Copy + PartialEq + 'static>(list: Option<&Value>, meaning: impl Fn(&
     for word in items(list) {
         let Some(meaning) = word.as_str().and_then(&meaning) else { return Vec::new() };
         all.extend(meaning.iter().filter(|&one| !all.contains(one)).copied().collect::<Vec<_>>());
+    }
+    all
+}
+
+/// Those that the statement's words stand for, and those that the authenticator itself lists by their numbers (CTAP 2.1 section 6.4): there
+/// are entries in which the words leave out what the device does. Without words nothing is known.
+fn algorithms(list: Option<&Value>, info: Option<&Value>) -> Vec<i64> {
+    let mut all: Vec<_> = words(list, registry::algorithm).iter().map(|algorithm| algorithm.id()).collect();
+    if !all.is_empty() {
+        let own = items(info.and_then(|info| info.get("algorithms"))).filter_map(|item| item.get("alg")?.as_i64());
+        all.extend(own.take(MAX_ALGORITHMS));
+        let mut seen = HashSet::new();
+        all.retain(|id| seen.insert(*id));
     }
     all
 }

@@ -3,8 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use openssl::x509::{X509, X509Ref};
 
-use super::{chain::is_issued_by, entries::date};
-use crate::domain::{MetadataEntry, StatusReport};
+use super::entries::date;
+use crate::{
+    domain::{MetadataEntry, StatusReport},
+    webauthn::chain::is_issued_by,
+};
 
 /// What forbids new registrations of a model: a weakness, a model that should not be trusted (FIDO Metadata Service v3.0 section 3.1.4), or
 /// one that its vendor wants accepted no longer (`RETIRED`, v3.1). Words that are not known forbid nothing: most are certifications.

@@ -1,6 +1,6 @@
 //! The policy: what a verified statement is worth, and whether that is enough (WebAuthn L3 section 7.1, steps 23 and 24).
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use openssl::x509::X509Ref;
 use uuid::Uuid;
@@ -15,11 +15,15 @@ use crate::{
         Aaguid, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType, EnterpriseDemand, MDS_ANCHORS,
         PathCertificate, StaleMetadata, Timestamp, TrustDemand,
     },
-    webauthn::{CoseAlgorithm, attestation::Attestation, cbor::Value, certificate::Certificate, metadata::forbidding},
+    webauthn::{
+        CoseAlgorithm,
+        attestation::Attestation,
+        cbor::Value,
+        certificate::{ANDROID_KEY_DESCRIPTION, Certificate},
+        chain::name,
+        metadata::forbidding,
+    },
 };
-
-/// `nextUpdate` is a day: metadata is stale when that day has passed.
-const DAY: Duration = Duration::from_hours(24);
 
 /// What is judged.
 #[derive(Debug)]
@@ -43,13 +47,14 @@ pub(in crate::webauthn) struct Assessed<'a> {
 /// - The anchors that judge a chain are those of the metadata's entry for the model (by AAGUID; for U2F, whose statements sign none, by the
 ///   key identifier of a certificate) and all of each named set. Where there is none, the chain cannot be judged. Stale metadata that is
 ///   distrusted gives no anchors and says nothing of a model; its reports go on forbidding.
-/// - Where the entry says what the model does, a chain of a model that attests with the credential's key alone, or an algorithm that the
-///   model does not have, is as bad as a chain that leads nowhere.
+/// - Where the entry says what the model does, a chain of a model that attests with the credential's key alone, or a packed statement with an
+///   algorithm that the model does not have, is as bad as a chain that leads nowhere.
 /// - `record` notes what was found. `judge` refuses what was judged and failed. `require` refuses what is not trusted besides: none, what
 ///   cannot be judged, and self attestation, also that of a model of which the metadata says that it does nothing else, since it proves
 ///   nothing of the model.
 /// - `aaguids_allowed`, and the demand for enterprise attestation, are `require`: what nothing proves is a claim. A fido-u2f statement
-///   proves no AAGUID but the zero one.
+///   proves no AAGUID but the zero one. With a key of a TPM, of Android's keystore or of SafetyNet any program on the device makes a
+///   statement, about whatever AAGUID it likes: where the metadata has anchors for the model, only those prove it.
 /// - Of a compound statement each part is assessed, with its own type. No part may fail; under `require` one must be trusted. The record
 ///   is the best part's.
 pub(in crate::webauthn) fn assess(
@@ -71,8 +76,14 @@ pub(in crate::webauthn) fn assess(
     if judge.demand() == TrustDemand::Require {
         judge.require(&records)?;
     }
-    // The first of the best.
-    Ok(records.into_iter().min_by_key(|record| std::cmp::Reverse(worth(record.trust))).unwrap_or_else(AttestationRecord::none))
+    // The first of the best; of those, one that names the device.
+    let rank = |record: &AttestationRecord| (std::cmp::Reverse(worth(record.trust)), record.device_serial.is_none());
+    let best = records.into_iter().min_by_key(rank).unwrap_or_else(AttestationRecord::none);
+    // A trusted part beside it proves nothing of a number in somebody's own certificate.
+    if policy.enterprise == EnterpriseDemand::Require && best.device_serial.is_none() {
+        return Err(TrustError::NotEnterprise);
+    }
+    Ok(best)
 }
 
 const fn worth(trust: AttestationTrust) -> u8 {
@@ -181,9 +192,24 @@ impl<'a> Judge<'a> {
         if !self.policy.aaguids_allowed.contains(&self.aaguid) {
             return Err(TrustError::ModelNotAllowed(self.aaguid));
         }
-        // A U2F device signs no authenticator data: any AAGUID could have been put beside its signature.
-        let is_proven = self.is_zero() || trusted.iter().any(|record| record.format != AttestationFormat::FidoU2f);
+        let is_proven = self.is_zero() || trusted.iter().any(|record| self.proves_model(record));
         if is_proven { Ok(()) } else { Err(TrustError::ModelUnproven(self.aaguid)) }
+    }
+
+    /// Whether a trusted statement says of which model the authenticator is.
+    fn proves_model(&self, record: &AttestationRecord) -> bool {
+        use AttestationFormat as F;
+        match record.format {
+            // A U2F device signs no authenticator data: any AAGUID could have been put beside its signature.
+            F::FidoU2f => false,
+            // What these sign, a program on the device may have written. Stale metadata counts too: it must not make this easier.
+            F::Tpm | F::AndroidKey | F::AndroidSafetynet => {
+                let has_anchors = || self.store.models(Some(self.aaguid), &[]).iter().any(|model| !model.anchors.is_empty());
+                record.anchors.as_deref() == Some(MDS_ANCHORS) || !(self.uses_metadata() && has_anchors())
+            }
+            // What these sign, the authenticator wrote.
+            F::None | F::Packed | F::Apple | F::Compound => true,
+        }
     }
 
     fn is_zero(&self) -> bool {
@@ -200,8 +226,7 @@ impl<'a> Judge<'a> {
     }
 
     fn is_stale(&self) -> bool {
-        let due = self.store.head.as_ref().map(|head| head.next_update);
-        self.policy.stale_metadata == StaleMetadata::Distrust && due.is_some_and(|due| self.now.since(due) > DAY)
+        self.policy.stale_metadata == StaleMetadata::Distrust && self.store.head.as_ref().is_some_and(|head| head.is_overdue(self.now))
     }
 
     fn key_identifiers(&self, certificates: &[Certificate<'_>]) -> Vec<String> {
@@ -238,7 +263,7 @@ impl<'a> Judge<'a> {
     }
 
     fn judge(&self, part: &Part<'_>, models: &[&'a Model]) -> Verdict {
-        if let Err(error) = self.check_model(part, models) {
+        if let Err(error) = check_key(part).and_then(|()| self.check_model(part, models)) {
             return Verdict::Failed(error);
         }
         let of_models = models.iter().map(|model| (MDS_ANCHORS, &model.anchors));
@@ -261,10 +286,13 @@ impl<'a> Judge<'a> {
         if !types.is_empty() && types.iter().all(|t| matches!(t, AttestationType::SelfAttestation | AttestationType::None)) {
             return Err(TrustError::SurrogateOnly(model()));
         }
+        // Of packed statements alone. A TPM's is signed with RSA and SHA-1, and the keystores of platforms learn algorithms sooner than their
+        // entries do: Windows Hello makes keys on P-256, and its entry named RSA alone for years.
+        if part.format != AttestationFormat::Packed {
+            return Ok(());
+        }
         let algorithms = said(models, |model| &model.entry.algorithms);
-        // Other formats' statements are signed with keys that are not the authenticator's own: a TPM's signs with RSA and SHA-1.
-        let of_statement = part.algorithm.filter(|_| part.format == AttestationFormat::Packed);
-        for algorithm in of_statement.into_iter().chain([self.key_algorithm.id()]) {
+        for algorithm in part.algorithm.into_iter().chain([self.key_algorithm.id()]) {
             if !algorithms.is_empty() && !algorithms.contains(&algorithm) {
                 return Err(TrustError::Algorithm { model: model(), algorithm });
             }
@@ -292,6 +320,14 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// Refuses an application's key in Android's keystore in any format but android-key, which is about that very key. It signs what the
+/// application likes, its certificate's subject is the application's choice, and it leads to Google's anchors: these judge every format.
+fn check_key(part: &Part<'_>) -> Result<(), TrustError> {
+    let certificate = part.path.first().and_then(|der| Certificate::parse(der).ok());
+    let is_described = certificate.is_some_and(|certificate| certificate.extension_value(ANDROID_KEY_DESCRIPTION).is_some());
+    if is_described && part.format != AttestationFormat::AndroidKey { Err(TrustError::ApplicationKey(part.format)) } else { Ok(()) }
+}
+
 fn in_entry(model: &Model) -> String {
     let description = &model.entry.description;
     if model.anchors.is_empty() { format!("mds ({description}: no anchors)") } else { format!("mds ({description})") }
@@ -315,7 +351,7 @@ fn said<T: Copy>(models: &[&Model], list: impl Fn(&Model) -> &[T]) -> Vec<T> {
 }
 
 fn named(certificate: &X509Ref) -> PathCertificate {
-    PathCertificate { subject: path::name(certificate.subject_name()), sha256: sha256(certificate) }
+    PathCertificate { subject: name(certificate.subject_name()), sha256: sha256(certificate) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Why the policy refuses a verified statement.
 
-use crate::domain::{Aaguid, AttestationType};
+use crate::domain::{Aaguid, AttestationFormat, AttestationType};
 
 /// Why a statement is not trusted enough. Texts of the client's are escaped and cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,11 @@ pub enum TrustError {
         /// The sets of anchors.
         looked_in: String,
     },
+    /// The statement is signed with a key of some application's.
+    #[error(
+        "the certificate is for an application's key in Android's keystore, not for an attestation key: it proves nothing in the format {0}"
+    )]
+    ApplicationKey(AttestationFormat),
     /// There is no anchor to judge the chain by, and it had to be trusted.
     #[error("{0}")]
     NotJudged(String),
@@ -38,8 +43,10 @@ pub enum TrustError {
     /// A model that is not on the list of those that are accepted.
     #[error("authenticators of the model {0} are not among those that are accepted")]
     ModelNotAllowed(Aaguid),
-    /// An AAGUID that the statement's format does not sign, where models are selected by it.
-    #[error("a fido-u2f statement does not prove the model {0}")]
+    /// An AAGUID that the statement's format does not prove, where models are selected by it.
+    #[error(
+        "the statement does not prove the model {0}: fido-u2f proves none, tpm and android ones only by the model's own anchors in the FIDO metadata"
+    )]
     ModelUnproven(Aaguid),
     /// A model that the metadata reports as revoked or compromised.
     #[error("the FIDO metadata reports {status} of {model}{}", .since.as_ref().map(|date| format!(" since {date}")).unwrap_or_default())]

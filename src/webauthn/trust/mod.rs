@@ -16,7 +16,7 @@ use openssl::{
 
 use uuid::Uuid;
 
-use super::{attestation_path, key_identifiers};
+use super::{attestation_path, chain::name, key_identifiers};
 use crate::domain::{Aaguid, MetadataEntry, MetadataHead};
 
 pub(super) use assessment::{Assessed, assess};
@@ -57,7 +57,7 @@ impl TrustAnchor {
 
     /// Its subject, for people: `CN=.., O=..`.
     pub fn subject(&self) -> String {
-        path::name(self.0.subject_name())
+        name(self.0.subject_name())
     }
 
     /// When it ends, for people.

@@ -1,30 +1,26 @@
 //! The path from an attestation certificate to an anchor: OpenSSL finds it, within the rules of RFC 5280 section 6.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use openssl::{
-    error::ErrorStack,
-    stack::Stack,
-    x509::{
-        X509, X509NameRef, X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyResult,
-        store::X509StoreBuilder,
-        verify::{X509VerifyFlags, X509VerifyParam},
-    },
+    nid::Nid,
+    x509::{X509, X509Ref, X509VerifyResult, verify::X509VerifyFlags},
 };
 
 use super::{AnchorSet, TrustError};
-use crate::domain::Timestamp;
+use crate::{
+    domain::Timestamp,
+    webauthn::{
+        certificate::Certificate,
+        chain::{self, is_issued_by, name},
+    },
+};
 
-/// The security level of OpenSSL: 112 bits, so no RSA below 2048 bits, no curve below 224, and no signature with SHA-1 or MD5. The
-/// signature on an anchor itself is not looked at.
-const SECURITY_LEVEL: i32 = 2;
+/// 2.5.29.30 in DER.
+const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
 
 /// The most anchors that are tried one by one, where several that have the name looked for give no path together.
 const MAX_TRIES: usize = 8;
-
-/// The most characters of a name that are shown, and the most parts of it.
-const MAX_NAME: usize = 256;
-const MAX_NAME_PARTS: usize = 16;
 
 /// A path, the attestation certificate first.
 #[derive(Debug)]
@@ -37,6 +33,7 @@ pub(super) struct Path<'a> {
 /// A path from the first of these certificates, in DER, to an anchor of these sets, valid at an instant.
 ///
 /// - An anchor may be a root, an intermediate or the attestation certificate (X509_V_FLAG_PARTIAL_CHAIN); its own dates count.
+/// - An anchor that issued itself need not say that it may issue others ([`search_below_roots`]).
 /// - What certificates are for is not judged beyond that CAs' are CAs': no purpose is set, so extended key usage is the format's to judge
 ///   (TPMs' is critical, and has no name in OpenSSL). A critical extension that OpenSSL does not know is a reason to refuse, as RFC 5280
 ///   section 4.2 has it; those of genuine TPMs (subjectAltName, certificatePolicies) it knows.
@@ -51,7 +48,8 @@ pub(super) fn find<'a>(
     let path = read(path).map_err(failed)?;
     let candidates = candidates(&path, sets);
     let anchors: Vec<_> = candidates.iter().map(|(_, anchor)| *anchor).collect();
-    let certificates = search_all(&path, &anchors, now).map_err(failed)?;
+    let found = search_all(&path, &anchors, now);
+    let certificates = found.or_else(|stop| search_below_roots(&path, &anchors, now).ok_or(stop)).map_err(failed)?;
     check_order(&path, &certificates)?;
     let is_end = |anchor: &X509| certificates.last().is_some_and(|last| last == anchor);
     let set = candidates.iter().find(|(_, anchor)| is_end(anchor)).map_or("", |(set, _)| set);
@@ -99,42 +97,51 @@ fn search_all(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X5
     anchors.iter().take(MAX_TRIES).find_map(|anchor| search(path, &[anchor], now).ok()).map_or(found, Ok)
 }
 
+/// An anchor is a name and a key (RFC 5280 section 6.1.1 d): that it is trusted says what it is for. OpenSSL wants a root to say so itself, in
+/// basicConstraints, and roots in the FIDO metadata do not, or say the contrary. The signature of such a root is verified here; what it
+/// signed is the anchor of what OpenSSL judges. (A keyUsage without keyCertSign stays a reason to refuse.)
+fn search_below_roots(path: &[X509], anchors: &[&X509], now: Timestamp) -> Option<Vec<X509>> {
+    anchors.iter().filter(|anchor| is_root(anchor)).take(MAX_TRIES).find_map(|&anchor| {
+        let end = path.iter().position(|certificate| certificate != anchor && anchor.issued(certificate) == X509VerifyResult::OK)?;
+        let issued = path.get(end)?;
+        let is_good = (end == 0 || is_ca(issued)) && is_signed_strongly(issued) && is_issued_by(issued, anchor);
+        let mut found = search(path.get(..=end)?, &[issued], now).ok().filter(|_| is_good)?;
+        // Its dates, the strength of its key and its critical extensions.
+        found.extend(search(std::slice::from_ref(anchor), &[anchor], now).ok()?);
+        Some(found)
+    })
+}
+
+/// Whether it issued itself, is no CA's by what it says, and says nothing of the names it may be for. What a CA's says (how long a path may be,
+/// for which names) is OpenSSL's to enforce; an attestation certificate that is an anchor has an issuer.
+fn is_root(anchor: &X509Ref) -> bool {
+    let issued_itself = anchor.issuer_name().try_cmp(anchor.subject_name()).is_ok_and(|order| order == Ordering::Equal);
+    let is_plain = |anchor: &Certificate<'_>| anchor.is_ca() == Ok(false) && anchor.extension_value(NAME_CONSTRAINTS).is_none();
+    issued_itself && parsed(anchor, is_plain)
+}
+
+fn is_ca(certificate: &X509Ref) -> bool {
+    parsed(certificate, |certificate| certificate.is_ca() == Ok(true))
+}
+
+fn parsed(certificate: &X509Ref, condition: impl Fn(&Certificate<'_>) -> bool) -> bool {
+    certificate.to_der().is_ok_and(|der| Certificate::parse(&der).is_ok_and(|certificate| condition(&certificate)))
+}
+
+/// By the security level, which OpenSSL does not ask of an anchor's signature.
+fn is_signed_strongly(certificate: &X509Ref) -> bool {
+    let digest = certificate.signature_algorithm().object().nid().signature_algorithms().map(|algorithms| algorithms.digest);
+    digest.is_some_and(|digest| [Nid::SHA256, Nid::SHA384, Nid::SHA512].contains(&digest))
+}
+
 fn search(path: &[X509], anchors: &[&X509], now: Timestamp) -> Result<Vec<X509>, Stop> {
     let Some((leaf, others)) = path.split_first() else { return Err(Stop::at(None, "there is no certificate")) };
-    let search = || -> Result<_, ErrorStack> {
-        let mut param = X509VerifyParam::new()?;
-        param.set_time(now.as_secs());
-        param.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-        param.set_auth_level(SECURITY_LEVEL);
-        let mut store = X509StoreBuilder::new()?;
-        store.set_param(&param)?;
-        for &anchor in anchors {
-            store.add_cert(anchor.clone())?;
-        }
-        let mut untrusted = Stack::new()?;
-        for certificate in others {
-            untrusted.push(certificate.clone())?;
-        }
-        X509StoreContext::new()?.init(&store.build(), leaf, &untrusted, |context| Ok(verdict(context)))
-    };
-    let found = search().unwrap_or_else(|_| Err(Stop::at(Some(leaf), "OpenSSL could not judge it")));
-    // A path that failed leaves its errors behind. They are not the next caller's.
-    drop(ErrorStack::get());
-    let mut found = found?;
+    let found = chain::find_path(leaf, others, anchors.iter().copied(), now, |param| param.set_flags(X509VerifyFlags::PARTIAL_CHAIN));
+    let mut found = found.map_err(|no_path| Stop::at(no_path.certificate.as_deref().or(Some(leaf)), no_path.why()))?;
     // OpenSSL is content with an anchor anywhere in the chain that it made. The path ends in the first.
     let end = found.iter().position(|certificate| anchors.contains(&certificate));
     found.truncate(end.map_or(0, |end| end + 1));
-    if found.is_empty() { Err(Stop::at(Some(leaf), "OpenSSL could not judge it")) } else { Ok(found) }
-}
-
-fn verdict(context: &mut X509StoreContextRef) -> Result<Vec<X509>, Stop> {
-    let found = context.verify_cert();
-    match (found, context.error()) {
-        (Ok(true), X509VerifyResult::OK) => Ok(context.chain().into_iter().flatten().map(X509Ref::to_owned).collect()),
-        // Two answers that must agree: neither alone is taken for a yes.
-        (_, X509VerifyResult::OK) => Err(Stop::at(context.current_cert(), "OpenSSL could not judge it")),
-        (_, error) => Err(Stop::at(context.current_cert(), error.error_string())),
-    }
+    if found.is_empty() { Err(Stop::at(Some(leaf), "the path that was found has no anchor")) } else { Ok(found) }
 }
 
 /// OpenSSL takes what it needs from a bag; the standard has a chain, in order. The links that are in `found` were verified there.
@@ -147,29 +154,6 @@ fn check_order(path: &[X509], found: &[X509]) -> Result<(), TrustError> {
         }
     }
     Ok(())
-}
-
-fn is_issued_by(subject: &X509Ref, issuer: &X509Ref) -> bool {
-    let signed = || issuer.public_key().is_ok_and(|key| subject.verify(&key).unwrap_or(false));
-    let is_issued = issuer.issued(subject) == X509VerifyResult::OK && signed();
-    drop(ErrorStack::get());
-    is_issued
-}
-
-/// A name for people: `CN=.., O=..`, escaped and cut.
-pub(super) fn name(name: &X509NameRef) -> String {
-    let part = |entry: &openssl::x509::X509NameEntryRef| {
-        let kind = entry.object().nid().short_name().ok().filter(|kind| *kind != "UNDEF");
-        let kind = kind.map_or_else(|| entry.object().to_string(), ToOwned::to_owned);
-        let text = entry.data().to_string().unwrap_or_else(|_| "?".to_owned());
-        format!("{kind}={}", escaped(&text.chars().take(MAX_NAME).collect::<String>()))
-    };
-    let parts: Vec<_> = name.entries().take(MAX_NAME_PARTS).map(part).collect();
-    if parts.is_empty() { "(no subject)".to_owned() } else { parts.join(", ").chars().take(MAX_NAME).collect() }
-}
-
-fn escaped(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //!
 //! The schema has grown with each version of Keymaster and KeyMint (1 to 4, 100 to 400). What is read here has been the same in all.
 
-use crate::webauthn::der::{self, NotDer, Reader};
+use crate::webauthn::{
+    certificate::ANDROID_KEY_DESCRIPTION,
+    der::{self, NotDer, Reader},
+};
 
 /// Numbers of the fields of an AuthorizationList.
 const PURPOSE: u32 = 1;
@@ -36,7 +39,7 @@ pub(super) struct AuthorizationList {
 
 impl<'a> KeyDescription<'a> {
     /// Object identifier in DER: 1.3.6.1.4.1.11129.2.1.17.
-    pub(super) const OID: &'static [u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x01, 0x11];
+    pub(super) const OID: &'static [u8] = ANDROID_KEY_DESCRIPTION;
 
     /// The whole of `value`. Versions are not judged: a new one adds fields to the lists, and takes none away.
     pub(super) fn parse(value: &'a [u8]) -> Result<Self, NotDer> {

@@ -16,6 +16,9 @@ pub enum AndroidKeyError {
     /// The certificate says nothing of the key.
     #[error("the first certificate has no key description (1.3.6.1.4.1.11129.2.1.17)")]
     NoDescription,
+    /// Another certificate says something of a key too.
+    #[error("another certificate than the first has a key description: the chain was extended by a key that it attests")]
+    Extended,
     /// The certificate was made for another ceremony.
     #[error("the attestationChallenge of the key is not the hash of the client data")]
     Challenge,
@@ -52,7 +55,12 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
     }
 
     // - Verify that the attestationChallenge field in the attestation certificate extension data is identical to clientDataHash.
+    //   (Android's documentation: of several key descriptions in a chain only that nearest to the root is the keystore's. Whoever has a key
+    //   that it attests may have signed the others himself.)
     let description = certificate.extension_value(KeyDescription::OID).ok_or(AndroidKeyError::NoDescription)?;
+    if path.iter().skip(1).any(|certificate| certificate.extension_value(KeyDescription::OID).is_some()) {
+        return Err(AndroidKeyError::Extended.into());
+    }
     let description = KeyDescription::parse(description).map_err(|NotDer| CertificateError::Extension("key description"))?;
     if description.challenge != subject.client_data_hash {
         return Err(AndroidKeyError::Challenge.into());

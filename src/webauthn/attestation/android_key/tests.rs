@@ -193,6 +193,25 @@ fn the_extension() {
     assert_eq!(refused(&described(not_explicit)), expected);
 }
 
+/// Whoever has an attested key might sign a certificate with it, and describe in that whatever key he likes.
+#[test]
+fn only_one_certificate_describes_a_key() {
+    let followed_by = |extensions| {
+        let Statement::Made(_, make) = good().statement else { panic!() };
+        let key = KeyPair::generate(CoseAlgorithm::Es256).private;
+        let second = CertificateSpec { extensions, ..CertificateSpec::default() }.make(&key, None).to_der().unwrap();
+        let with_second = move |(name, value): (&'static str, Vec<u8>)| match Value::parse(&value).unwrap() {
+            Value::Array(x5c) => (name, Value::Array([&x5c[..], &[Value::Bytes(&second)]].concat()).to_vec()),
+            _ => (name, value),
+        };
+        let make = move |key: &KeyPair, signed: &[u8]| make(key, signed).into_iter().map(&with_second).collect();
+        Maker::attested(Statement::Made("android-key", Box::new(make)))
+    };
+    assert!(followed_by(vec![]).verify().is_ok());
+    let description = ("1.3.6.1.4.1.11129.2.1.17", false, Description::default().to_der(&[0; 32]));
+    assert_eq!(refused(&followed_by(vec![description])), AndroidKeyError::Extended.into());
+}
+
 #[test]
 fn versions_and_levels() {
     for version in [1, 2, 3, 4, 100, 200, 300, 400, 500] {

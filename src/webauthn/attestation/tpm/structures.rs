@@ -248,7 +248,7 @@ impl<'a> Reader<'a> {
     }
 
     /// TPMT_RSA_SCHEME, TPMT_ECC_SCHEME (sections 11.2.4.2 and 11.2.5.6) and TPMT_KDF_SCHEME (section 11.2.3.3): one of the selectors
-    /// `with_hash`, which its hash follows, RSAES, which nothing follows, or NULL.
+    /// `with_hash`, which its hash follows, or NULL.
     fn scheme(&mut self, field: &'static str, with_hash: &[u16]) -> Result<Option<Scheme>, TpmError> {
         match self.u16()? {
             NULL => Ok(None),

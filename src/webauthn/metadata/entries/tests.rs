@@ -137,6 +137,23 @@ fn members_and_words_that_are_new() {
     assert_eq!(list("authenticationAlgorithms", json!(["secp256r1_ecdsa_sha256_raw", "secp256r1_ecdsa_sha256_der"])).algorithms, [-7, -9]);
 }
 
+/// As in the entry of Swissbit's iShield: the words name P-384, and the device has P-256 and RSA.
+#[test]
+fn an_authenticators_own_list_of_algorithms_counts_too() {
+    let algorithms =
+        |words: Value, info: Value| entry_of(&json!({ "authenticationAlgorithms": words, "authenticatorGetInfo": info })).algorithms;
+    let word = || json!(["secp384r1_ecdsa_sha384_raw"]);
+    let item = |alg: i64| json!({ "type": "public-key", "alg": alg });
+    assert_eq!(algorithms(word(), json!({ "algorithms": [item(-7), item(-257), item(-35), item(-7)] })), [-35, -51, -7, -257]);
+    assert_eq!(algorithms(word(), json!({ "algorithms": vec![item(-7); 5000] })), [-35, -51, -7]);
+    for nothing in [json!({}), json!(7), json!({ "algorithms": {} }), json!({ "algorithms": [7, {}, { "alg": "-7" }] })] {
+        assert_eq!(algorithms(word(), nothing), [-35, -51]);
+    }
+    // Without words the list may be short of what the model does.
+    assert_eq!(algorithms(json!([]), json!({ "algorithms": [item(-7)] })), [0; 0]);
+    assert_eq!(algorithms(json!(["new"]), json!({ "algorithms": [item(-7)] })), [0; 0]);
+}
+
 #[test]
 fn every_algorithm_has_a_word() {
     let words = [

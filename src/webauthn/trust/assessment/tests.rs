@@ -9,6 +9,8 @@ use crate::{
     },
 };
 
+mod compound;
+
 use AttestationTrust::{SelfAttestation, Trusted, Untrusted};
 use TrustDemand::{Judge as JUDGE, Record as RECORD, Require as REQUIRE};
 
@@ -129,9 +131,9 @@ fn stale_metadata_judges_nothing_where_it_is_distrusted() {
     // The update was due on new year's day.
     let surrogate = |entry| MetadataEntry { attestation_types: vec![AttestationType::SelfAttestation], ..entry };
     let store = |change: &dyn Fn(MetadataEntry) -> MetadataEntry| store(&[], &[change(chain.entry(&[ROOT]))]);
-    assert_eq!(judged(&at(1, 0), &distrust, &store(&|entry| entry)).unwrap().trust, Trusted);
+    assert_eq!(judged(&at(1, -1), &distrust, &store(&|entry| entry)).unwrap().trust, Trusted);
     for change in [&(|entry| entry) as &dyn Fn(_) -> _, &surrogate] {
-        let record = judged(&at(1, 1), &distrust, &store(change)).unwrap();
+        let record = judged(&at(1, 0), &distrust, &store(change)).unwrap();
         assert_eq!(record.trust, Untrusted);
         assert!(record.reason.as_ref().unwrap().contains("mds (stale: an update was due on 2026-01-01)"), "{record:?}");
     }
@@ -245,6 +247,36 @@ fn what_the_model_does_not_do() {
     assert!(matches!(judged(&ed25519, &policy(JUDGE), &both_kinds), Err(TrustError::Algorithm { algorithm: -8, .. })));
 }
 
+/// An application gets a certificate of Google's for a key of its own, and signs packed or U2F statements about any other key with it.
+#[test]
+fn an_applications_key_attests_no_other_key() {
+    use AttestationFormat as F;
+    let described = CertificateSpec { extensions: vec![("1.3.6.1.4.1.11129.2.1.17", false, vec![0x30, 0])], ..CertificateSpec::default() };
+    let chain = Chain::of(&ca("Intermediate"), &described);
+    let google = by_name(&[chain.anchor(ROOT)]);
+    let maker = device(chain.packed(X5C));
+    let record = judged(&maker, &policy(RECORD), &google).unwrap();
+    assert!(record.trust == Untrusted && record.reason.unwrap().contains("an application's key"));
+    for demand in [JUDGE, REQUIRE] {
+        assert_eq!(judged(&maker, &policy(demand), &google), Err(TrustError::ApplicationKey(F::Packed)));
+    }
+    let verdict = |format| compound(vec![(format, certified(&chain)), (F::Packed, Attestation::SelfSigned)], &policy(REQUIRE), &google);
+    assert_eq!(verdict(F::FidoU2f), Err(TrustError::ApplicationKey(F::FidoU2f)));
+    assert_eq!(verdict(F::AndroidKey).unwrap().trust, Trusted);
+}
+
+/// As those of Windows Hello, whose keys are on P-256 while its entry names RSA.
+#[test]
+fn keystores_may_have_algorithms_that_the_metadata_lacks() {
+    let chain = Chain::new();
+    let rsa = both(&chain, |entry| MetadataEntry { algorithms: vec![-257], ..entry });
+    let verdict = |format| compound(vec![(format, certified(&chain)), (format, certified(&chain))], &policy(REQUIRE), &rsa);
+    for format in [AttestationFormat::Tpm, AttestationFormat::AndroidKey, AttestationFormat::Apple] {
+        assert_eq!(verdict(format).unwrap().anchors.as_deref(), Some("mds"), "{format}");
+    }
+    assert!(matches!(verdict(AttestationFormat::Packed), Err(TrustError::Algorithm { algorithm: -7, .. })));
+}
+
 /// A leaf with this serial number extension.
 fn with_serial(critical: bool, value: Vec<u8>) -> Chain {
     Chain::of(&ca("Intermediate"), &CertificateSpec { extensions: vec![(SERIAL, critical, value)], ..CertificateSpec::default() })
@@ -298,71 +330,4 @@ fn compound(
 fn certified(chain: &Chain) -> Attestation<'static> {
     let path = X5C.iter().map(|&n| Cow::Owned(chain.der(n))).collect();
     Attestation::Certified { attestation_type: AttestationType::Basic, path }
-}
-
-#[test]
-fn of_a_compound_statement_the_best_part_is_kept() {
-    let (good, bad) = (Chain::new(), Chain::new());
-    let ours = by_name(&[good.anchor(ROOT)]);
-    let own = || (AttestationFormat::Packed, Attestation::SelfSigned);
-    let part = |chain| (AttestationFormat::Packed, certified(chain));
-    let key = |chain| (AttestationFormat::AndroidKey, certified(chain));
-
-    let record = compound(vec![own(), part(&bad), key(&good)], &policy(RECORD), &ours).unwrap();
-    assert_eq!((record.format, record.trust, record.path.len()), (AttestationFormat::AndroidKey, Trusted, 3));
-    let record = compound(vec![own(), key(&bad), part(&bad)], &policy(RECORD), &ours).unwrap();
-    assert_eq!((record.format, record.trust), (AttestationFormat::AndroidKey, Untrusted));
-    assert_eq!(compound(vec![own(), own()], &policy(JUDGE), &ours).unwrap().trust, SelfAttestation);
-
-    for demand in [JUDGE, REQUIRE] {
-        assert!(is_failed(&compound(vec![key(&good), part(&bad)], &policy(demand), &ours)));
-        assert_eq!(compound(vec![own(), part(&good)], &policy(demand), &ours).unwrap().trust, Trusted);
-    }
-    assert!(matches!(compound(vec![own(), own()], &policy(REQUIRE), &ours), Err(TrustError::Unproven(_))));
-    assert!(is_not_judged(&compound(vec![own(), part(&good)], &policy(REQUIRE), &TrustStore::default())));
-}
-
-#[test]
-fn of_a_compound_statement_each_part_must_be_acceptable() {
-    let (good, named) = (Chain::new(), with_serial(false, vec![4, 1, 9]));
-    let ours = by_name(&[good.anchor(ROOT), named.anchor(ROOT)]);
-    let parts = || vec![(AttestationFormat::Packed, certified(&good)), (AttestationFormat::Packed, Attestation::SelfSigned)];
-    let types = AttestationPolicy { types: vec![AttestationType::Basic], ..policy(RECORD) };
-    assert_eq!(compound(parts(), &types, &ours), Err(TrustError::Type(AttestationType::SelfAttestation)));
-    let with_number = || vec![(AttestationFormat::Packed, certified(&good)), (AttestationFormat::Packed, certified(&named))];
-    let enterprise = |enterprise| AttestationPolicy { enterprise, ..policy(RECORD) };
-    assert_eq!(compound(with_number(), &enterprise(EnterpriseDemand::Refuse), &ours), Err(TrustError::Enterprise));
-    assert!(compound(with_number(), &enterprise(EnterpriseDemand::Require), &ours).is_ok());
-    // A U2F part proves no AAGUID, be it trusted.
-    let allow = AttestationPolicy { aaguids_allowed: vec![MODEL], ..policy(RECORD) };
-    let u2f = || (AttestationFormat::FidoU2f, certified(&good));
-    assert_eq!(compound(vec![u2f(), u2f()], &allow, &ours), Err(TrustError::ModelUnproven(MODEL)));
-    assert!(compound(vec![u2f(), (AttestationFormat::Packed, certified(&good))], &allow, &ours).is_ok());
-}
-
-/// The algorithm of each part's own statement counts.
-#[test]
-fn parts_have_their_own_statements() {
-    use crate::webauthn::cbor::Map;
-    let statement = |alg: i64| Value::Map(Map::from_entries(vec![(Value::Text("alg"), alg.into())]));
-    let part =
-        |alg| Value::Map(Map::from_entries(vec![(Value::Text("fmt"), Value::Text("packed")), (Value::Text("attStmt"), statement(alg))]));
-    let attestation = Attestation::Compound(vec![
-        (AttestationFormat::Packed, Attestation::SelfSigned),
-        (AttestationFormat::Tpm, Attestation::SelfSigned),
-    ]);
-    let statement = Value::Array(vec![part(-7), part(-257)]);
-    let parts = parts(AttestationFormat::Compound, &attestation, &statement);
-    let found: Vec<_> = parts.iter().map(|part| (part.format, part.algorithm)).collect();
-    assert_eq!(found, [(AttestationFormat::Packed, Some(-7)), (AttestationFormat::Tpm, Some(-257))]);
-}
-
-#[test]
-fn a_compound_registration_is_judged() {
-    let chain = Chain::new();
-    let maker = || device(Statement::Compound(vec![Statement::PackedSelf, chain.packed(X5C)]));
-    let record = judged(&maker(), &policy(REQUIRE), &by_name(&[chain.anchor(ROOT)])).unwrap();
-    assert_eq!((record.format, record.trust), (AttestationFormat::Packed, Trusted));
-    let ed25519 = store(&[], &[MetadataEntry { algorithms: vec![-8], ..chain.entry(&[ROOT]) }]);
-    assert!(matches!(judged(&maker(), &policy(JUDGE), &ed25519), Err(TrustError::Algorithm { algorithm: -7, .. })));
 }

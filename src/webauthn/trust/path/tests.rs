@@ -1,4 +1,5 @@
 use openssl::{
+    error::ErrorStack,
     hash::MessageDigest,
     pkey::{PKey, Private},
     rsa::Rsa,
@@ -106,6 +107,64 @@ fn only_cas_issue() {
     let chain = Chain::of(&CertificateSpec { ca: None, extensions: vec![key_usage], ..ca("Intermediate") }, &CertificateSpec::default());
     let found = no_path(find_in(&chain, &[LEAF, INTERMEDIATE], &[ROOT]));
     assert_eq!(found, ("CN=Intermediate".to_owned(), "invalid CA certificate".to_owned()));
+}
+
+/// Root, what it issued, and what that issued; the root has these extensions alone and is of this version.
+fn below(version: i32, extensions: &[(&'static str, bool, Vec<u8>)], second: &CertificateSpec<'_>) -> [(X509, PKey<Private>); 3] {
+    let key = || KeyPair::generate(CoseAlgorithm::Es256).private;
+    let (root_key, second_key, third_key) = (key(), key(), key());
+    let root = CertificateSpec { ca: None, version, extensions: extensions.to_vec(), ..ca("Root") }.make(&root_key, None);
+    let second = second.make(&second_key, Some((&root, &root_key)));
+    let third =
+        CertificateSpec { subject: &[("CN", "Third")], ..CertificateSpec::default() }.make(&third_key, Some((&second, &second_key)));
+    [(root, root_key), (second, second_key), (third, third_key)]
+}
+
+/// In the FIDO metadata the roots of Ledger, Atos and Egis are silent on it, and those of GoTrust and WiSECURE have CA:FALSE.
+#[test]
+fn a_root_need_not_say_that_it_may_issue() {
+    let find = |chain: &[(X509, PKey<Private>); 3], x5c: &[usize], anchor: &X509| {
+        let ders: Vec<_> = x5c.iter().map(|&n| chain[n].0.to_der().unwrap()).collect();
+        find_ders(&ders, [TrustAnchor::from_der(&anchor.to_der().unwrap()).unwrap()].into_iter()).map(|path| path.len())
+    };
+    let leaf = CertificateSpec::default();
+    let key_identifier = ("2.5.29.14", false, [&[4, 20][..], &[1; 20]].concat());
+    let no_ca = ("2.5.29.19", true, vec![0x30, 0]);
+    for (version, extensions) in [(0, vec![]), (2, vec![]), (2, vec![key_identifier]), (2, vec![no_ca])] {
+        let chain = below(version, &extensions, &leaf);
+        assert_eq!(find(&chain, &[1], &chain[0].0), Ok(2), "{version}");
+        assert_eq!(find(&chain, &[1, 0], &chain[0].0), Ok(2), "{version}");
+        // What it issued is an attestation certificate, and issues nothing.
+        no_path(find(&chain, &[2, 1], &chain[0].0));
+        let chain = below(version, &extensions, &ca("Intermediate"));
+        assert_eq!(find(&chain, &[2, 1], &chain[0].0), Ok(3), "{version}");
+        assert_eq!(find(&chain, &[2, 1, 0], &chain[0].0), Ok(3), "{version}");
+    }
+
+    // One whose key is for something else is taken at its word.
+    let chain = below(2, &[("2.5.29.15", true, vec![3, 2, 7, 0x80])], &leaf);
+    no_path(find(&chain, &[1], &chain[0].0));
+    // What a root says of paths and names holds.
+    for (oid, value) in [("2.5.29.19", vec![0x30, 6, 1, 1, 0xff, 2, 1, 0]), ("2.5.29.30", vec![0x30, 7, 0xa0, 5, 0x30, 3, 0x82, 1, b'x'])] {
+        let chain = below(2, &[(oid, true, value)], &ca("Intermediate"));
+        no_path(find(&chain, &[2, 1], &chain[0].0));
+    }
+    // All else is judged: whose signature it is, with what, when, and what is critical.
+    let (chain, other) = (below(2, &[], &leaf), below(2, &[], &leaf));
+    no_path(find(&chain, &[1], &other[0].0));
+    let weak = sha1_signed(&chain[1].0, &chain[0].1);
+    let anchor = TrustAnchor::from_der(&chain[0].0.to_der().unwrap()).unwrap();
+    no_path(find_ders(&[weak.to_der().unwrap()], [anchor].into_iter()));
+    let expired = below(2, &[], &CertificateSpec { validity: (-9, 0), ..CertificateSpec::default() });
+    no_path(find(&expired, &[1], &expired[0].0));
+    let root = CertificateSpec { ca: None, validity: (-9, 0), ..ca("Root") }.make(&chain[0].1, None);
+    no_path(find(&chain, &[1], &root));
+    let critical = below(2, &[("1.3.6.1.4.1.45724.9.9", true, vec![5, 0])], &leaf);
+    no_path(find(&critical, &[1], &critical[0].0));
+    let key_usage = ("2.5.29.15", true, vec![3, 2, 2, 4]);
+    let chain = below(2, &[], &CertificateSpec { ca: None, extensions: vec![key_usage], ..ca("Intermediate") });
+    no_path(find(&chain, &[2, 1], &chain[0].0));
+    assert!(ErrorStack::get().errors().is_empty());
 }
 
 #[test]
@@ -216,21 +275,6 @@ fn failed_searches_leave_no_errors_behind() {
     let (chain, other) = (Chain::new(), Chain::new());
     no_path(find_ders(&[chain.der(LEAF), chain.der(INTERMEDIATE)], [other.anchor(ROOT)].into_iter()));
     assert!(ErrorStack::get().errors().is_empty());
-}
-
-#[test]
-fn names_are_escaped_and_cut() {
-    let shown = |texts: &[&str]| {
-        let mut builder = X509NameBuilder::new().unwrap();
-        for text in texts {
-            builder.append_entry_by_text("CN", text).unwrap();
-        }
-        name(&builder.build())
-    };
-    assert_eq!(shown(&[]), "(no subject)");
-    assert_eq!(shown(&["a\nb\u{1b}[31m"]), "CN=a\\nb\\u{1b}[31m");
-    let long = "x".repeat(60);
-    assert_eq!(shown(&[long.as_str(); 30]).chars().count(), MAX_NAME);
 }
 
 /// Through the whole registration.
