@@ -96,7 +96,7 @@ pub struct AuditEvent {
     pub tenant_id: TenantId,
     /// What happened.
     pub event_type: AuditEventType,
-    /// Why it failed, if it did; at most 1000 characters.
+    /// Why it failed, if it did; at most [`Self::MAX_ERROR_CHARS`] characters.
     pub error: Option<String>,
     /// Who asked.
     pub meta: RequestMeta,
@@ -108,4 +108,61 @@ pub struct AuditEvent {
     pub transaction_id: Option<String>,
     /// When.
     pub created_at: Timestamp,
+}
+
+impl AuditEvent {
+    /// The most characters kept of why something failed: it may quote what a client sent.
+    pub const MAX_ERROR_CHARS: usize = 1000;
+
+    /// The event of a failure, for the reason given, which is cut to what is kept.
+    #[must_use]
+    pub fn because(self, reason: &str) -> Self {
+        Self { error: Some(reason.chars().take(Self::MAX_ERROR_CHARS).collect()), ..self }
+    }
+}
+
+/// Which events of a tenant's log are asked for; the default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Later than this.
+    pub after: Option<Timestamp>,
+    /// Earlier than this.
+    pub before: Option<Timestamp>,
+    /// Of one of these types: of none when the list is empty.
+    pub types: Option<Vec<AuditEventType>>,
+    /// This is part of the user's id, whatever the case of ASCII letters.
+    pub actor_user_id: Option<String>,
+    /// This is part of the source address, whatever the case.
+    pub source_ip: Option<String>,
+    /// This is part of the user's id or of the source address, whatever the case of ASCII letters.
+    pub search: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_by_characters() {
+        let event = AuditEvent {
+            id: AuditEventId::from_uuid(uuid::Uuid::nil()),
+            tenant_id: TenantId::from_uuid(uuid::Uuid::nil()),
+            event_type: AuditEventType::RegistrationInitFailed,
+            error: None,
+            meta: RequestMeta::default(),
+            actor_user_id: None,
+            credential_id: None,
+            transaction_id: None,
+            created_at: Timestamp::from_millis(0),
+        };
+        assert_eq!(event.clone().because("why").error.as_deref(), Some("why"));
+        assert_eq!(event.because(&"ü".repeat(1001)).error, Some("ü".repeat(1000)));
+    }
+
+    #[test]
+    fn what_a_client_chose_is_cut_by_characters() {
+        let (long, kept) = ("ü".repeat(300), "ü".repeat(255));
+        let meta = RequestMeta::new(&long, &long, &long);
+        assert_eq!(meta, RequestMeta { request_id: kept.clone(), source_ip: kept.clone(), user_agent: kept });
+    }
 }

@@ -30,7 +30,7 @@ pub use attestation::{
     AnchorSetName, AnchorSetNameError, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType,
     EnterpriseDemand, MDS_ANCHORS, PathCertificate, StaleMetadata, TrustDemand,
 };
-pub use audit::{AuditEvent, AuditEventType, RequestMeta};
+pub use audit::{AuditEvent, AuditEventType, AuditFilter, RequestMeta};
 pub use ceremony::{Ceremony, Challenge, Operation};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use credential::{BackupFlags, Credential, CredentialOfModel, NewCredential, RegistrationEvidence};

@@ -101,6 +101,16 @@ impl Error {
         Self::new(StatusCode::NOT_FOUND, format!("credential with id '{id}' not found"), "")
     }
 
+    /// A query for the audit log that cannot be read, for whatever reason: it has a title of its own.
+    pub(super) fn audit_logs_unlistable(details: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unable to list audit logs", details)
+    }
+
+    /// What is wrong with a request, without a title.
+    pub(super) fn into_details(self) -> String {
+        self.details
+    }
+
     pub(super) fn body_too_large(limit: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large", format!("a request body has at most {limit} bytes"))
     }
@@ -117,6 +127,12 @@ impl Error {
         // The contract's details are exact; what is wrong goes to the log.
         let answer = Self::new(StatusCode::BAD_REQUEST, "unable to parse credential creation response", details);
         Self { cause: Some(error.to_string().into()), ..answer }
+    }
+
+    /// What the client is told, in one text.
+    pub(super) fn reason(&self) -> String {
+        let title = self.title.trim_end();
+        if self.details.is_empty() { title.to_owned() } else { format!("{title}: {}", self.details) }
     }
 
     /// What a service said while a registration was finalized.
@@ -175,10 +191,7 @@ impl From<services::Error> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.status.as_u16(), self.title.trim_end())?;
-        if !self.details.is_empty() {
-            write!(f, ": {}", self.details)?;
-        }
+        write!(f, "{} {}", self.status.as_u16(), self.reason())?;
         let mut cause = self.cause.as_deref().map(|c| c as &dyn std::error::Error);
         while let Some(error) = cause {
             write!(f, ": {error}")?;

@@ -6,6 +6,7 @@ mod cors;
 mod dev;
 mod error;
 mod extract;
+mod go_time;
 mod host;
 mod json;
 mod meta;

@@ -41,11 +41,16 @@ impl Query {
     /// # Errors
     /// 400 when there are two: hops that read such a query may disagree on which counts.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Error> {
-        let mut found = self.pairs.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+        let mut found = self.texts(name);
         match (found.next(), found.next()) {
             (_, Some(_)) => Err(Error::unprocessable(format!("duplicate parameter {name}"))),
             (value, None) => Ok(value),
         }
+    }
+
+    /// Every value called `name`, in their order.
+    pub(super) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The number called `name`; 0 when it is missing or empty.

@@ -1,4 +1,4 @@
-//! The audit trail of refusals that anyone can cause.
+//! The audit trail: refusals that anyone can cause are written down, and tenants read their own.
 
 use std::{
     collections::HashMap,
@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use super::Context;
-use crate::domain::{AuditEvent, AuditEventId, AuditEventType, RequestMeta, TenantId, Timestamp, UserId};
+use super::{Context, Error};
+use crate::domain::{AuditEvent, AuditEventId, AuditEventType, AuditFilter, Page, RequestMeta, TenantId, Timestamp, UserId};
 
 /// How many refusals of one tenant are recorded at once, and how fast the allowance grows back.
 const BURST: u32 = 100;
 const REFILL: Duration = Duration::from_millis(100);
 
-/// Writes down refusals, each on a connection of its own.
+/// Writes down refusals, each on a connection of its own, and reads a tenant's log.
 ///
 /// Requests that prove nothing (an unknown challenge) are sampled above a rate, so that an attacker cannot fill the database; the next
 /// recorded event says how many were left out.
@@ -67,12 +67,24 @@ impl Audit {
         }
     }
 
+    /// A page of the tenant's log, newest first, and how many events `filter` lets through in all.
+    pub async fn log(&self, tenant: TenantId, filter: &AuditFilter, page: Page) -> Result<(Vec<AuditEvent>, u64), Error> {
+        Ok(self.context.store.audit_log(tenant, filter, page).await?)
+    }
+
+    /// Records that a request was refused before a use case took it, and why.
+    pub async fn refused(&self, tenant: TenantId, event_type: AuditEventType, reason: &str, user: Option<&UserId>, meta: &RequestMeta) {
+        self.sampled(self.event(tenant, event_type, meta, user).because(reason)).await;
+    }
+
     /// Records a refusal that anyone can cause, unless there were too many. A database that cannot take it is logged, not reported: the
     /// caller has a refusal to answer.
     pub(super) async fn sampled(&self, mut event: AuditEvent) {
         let Some(suppressed) = self.admit(event.tenant_id) else { return };
         if suppressed > 0 {
-            event.error = Some(format!("{} ({suppressed} refusals before this one were not recorded)", event.error.unwrap_or_default()));
+            let gap = format!(" ({suppressed} refusals before this one were not recorded)");
+            let room = AuditEvent::MAX_ERROR_CHARS.saturating_sub(gap.len());
+            event.error = Some(event.error.unwrap_or_default().chars().take(room).chain(gap.chars()).collect());
         }
         if let Err(error) = self.context.store.append_audit(&event).await {
             tracing::error!(tenant = %event.tenant_id, %error, "an audit event of tenant {} was not recorded", event.tenant_id);

@@ -53,6 +53,8 @@ pub struct Context {
 pub struct Services {
     /// Making passkeys.
     pub registration: Registration,
+    /// The audit log.
+    pub audit: Audit,
     /// Making tenants.
     pub tenants: Tenants,
     /// API keys.
@@ -74,6 +76,7 @@ impl Services {
         let audit = Audit::new(context.clone());
         Self {
             registration: Registration::new(context.clone(), tokens.clone(), audit.clone()),
+            audit: audit.clone(),
             tenants: Tenants::new(context.clone()),
             api_keys: ApiKeys::new(context.clone()),
             credentials: Credentials::new(context.clone(), audit),

@@ -6,6 +6,7 @@ mod support;
 
 mod abuse;
 mod attestation;
+mod audit;
 mod browser;
 mod commands;
 #[cfg(feature = "failpoints")]

@@ -25,6 +25,7 @@ macro_rules! on_both_engines {
 mod anchors;
 mod api_keys;
 mod attestation;
+mod audit;
 mod bench;
 mod ceremonies;
 mod constraints;

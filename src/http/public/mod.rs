@@ -1,5 +1,6 @@
 //! The public listener: everything under `/{tenant_id}`, and a status page at the root.
 
+mod audit_logs;
 mod credentials;
 mod jwks;
 mod registration;
@@ -23,6 +24,7 @@ use crate::domain::TenantId;
 pub(super) fn router(state: &AppState) -> Router<AppState> {
     let router = Router::new()
         .route("/{tenant_id}/.well-known/jwks.json", get(jwks::get))
+        .route("/{tenant_id}/audit_logs", get(audit_logs::list))
         .route("/{tenant_id}/credentials", get(credentials::list))
         .route("/{tenant_id}/credentials/{id}", get(credentials::get).patch(credentials::rename).delete(credentials::delete))
         .route("/{tenant_id}/registration/initialize", post(registration::initialize))
@@ -50,7 +52,7 @@ pub(super) async fn tenant(State(state): State<AppState>, mut request: Request, 
 }
 
 /// The groups of paths of which a stranger learns nothing, not even that there is no such path.
-const BEHIND_KEY: [&str; 1] = ["credentials"];
+const BEHIND_KEY: [&str; 2] = ["audit_logs", "credentials"];
 
 /// A path or a method that is not there: 404. In a group for backends the key is asked for first, as in the contract.
 async fn not_found(State(state): State<AppState>, mut parts: Parts) -> Error {

@@ -10,7 +10,7 @@ use super::{
     extract::{Backend, Faults, JsonObject},
 };
 use crate::{
-    domain::{RequestMeta, Tenant, UserId},
+    domain::{AuditEventType, RequestMeta, Tenant, UserId},
     http::{body::WholeBody, json::GoJson},
     services::Initialize,
     webauthn::{CreationOptions, RegistrationCredential},
@@ -29,16 +29,29 @@ pub(super) struct TokenResponse {
     token: String,
 }
 
-/// An application's backend begins a registration for one of its users.
+/// An application's backend begins a registration for one of its users. What it is refused is in the tenant's audit log, for it has shown
+/// its API key.
 pub(super) async fn initialize(
     State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     _: Backend,
     Extension(meta): Extension<RequestMeta>,
     headers: HeaderMap,
-    WholeBody(body): WholeBody,
+    body: Result<WholeBody, Error>,
 ) -> Result<GoJson<InitializeResponse>, Error> {
-    let request = parse(&JsonObject::new(&headers, body)?)?;
+    let object = body.and_then(|WholeBody(body)| JsonObject::new(&headers, body));
+    let request = match object {
+        Ok(object) => parse(&object).map_err(|refusal| (user_id(&object), refusal)),
+        Err(refusal) => Err((None, refusal)),
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err((user, refusal)) => {
+            let (failed, reason) = (AuditEventType::RegistrationInitFailed, refusal.reason());
+            state.services.audit.refused(tenant.id, failed, &reason, user.as_ref(), &meta).await;
+            return Err(refusal);
+        }
+    };
     let public_key = state.services.registration.initialize(&tenant, request, &meta).await?;
     Ok(GoJson(InitializeResponse { public_key }))
 }
@@ -59,6 +72,11 @@ impl InitializeResponse {
     pub(in crate::http) fn new(public_key: CreationOptions) -> Self {
         Self { public_key }
     }
+}
+
+/// Whom a request that is refused was about, if that much can be read.
+fn user_id(object: &JsonObject) -> Option<UserId> {
+    object.members().ok()?.text("user_id").ok()??.parse().ok()
 }
 
 /// Characters that a name may have.

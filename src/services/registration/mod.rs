@@ -6,8 +6,8 @@ use self::flight::Flights;
 use super::{Audit, Context, Error, JwtToken, Tokens, token::TokenFacts};
 use crate::{
     domain::{
-        AuditEvent, AuditEventType, Ceremony, Challenge, NewCredential, Operation, RegistrationEvidence, RequestMeta, SigningKey, Tenant,
-        Timestamp, User, UserId,
+        AuditEvent, AuditEventType, Ceremony, Challenge, CredentialId, NewCredential, Operation, RegistrationEvidence, RequestMeta,
+        SigningKey, Tenant, Timestamp, User, UserId,
     },
     failpoint,
     hsm::Permit,
@@ -96,7 +96,7 @@ impl Registration {
     pub async fn finalize(&self, tenant: &Tenant, credential: &RegistrationCredential, meta: &RequestMeta) -> Result<JwtToken, Error> {
         let challenge = credential.challenge();
         let _turn = self.flights.enter(tenant.id, challenge.clone()).await;
-        let ceremony = self.ceremony(tenant, &challenge, meta).await?;
+        let ceremony = self.ceremony(tenant, credential, meta).await?;
         failpoint::hit("finalize.ceremony_read");
 
         let permit = self.context.signer.reserve()?;
@@ -104,7 +104,7 @@ impl Registration {
         let registration =
             match webauthn::verify_registration(credential, &policy(tenant, &ceremony, &trust_store, self.context.clock.now())) {
                 Ok(registration) => registration,
-                Err(refusal) => return Err(self.refuse(&ceremony, refusal.into(), meta).await?),
+                Err(refusal) => return Err(self.refuse(&ceremony, credential.id(), refusal.into(), meta).await?),
             };
         failpoint::hit("finalize.verified");
 
@@ -169,7 +169,9 @@ impl Registration {
                     return Ok(token);
                 }
                 RegistrationCommit::CeremonyGone => return Err(Error::UnknownChallenge),
-                RegistrationCommit::CredentialExists => return Err(self.refuse(ceremony, Error::CredentialExists, meta).await?),
+                RegistrationCommit::CredentialExists => {
+                    return Err(self.refuse(ceremony, &new.id, Error::CredentialExists, meta).await?);
+                }
                 RegistrationCommit::KeyNotActive => {}
             }
         }
@@ -195,9 +197,9 @@ impl Registration {
         }
     }
 
-    /// The ceremony that `challenge` belongs to, in time and with its user. Refusals here consume nothing.
-    async fn ceremony(&self, tenant: &Tenant, challenge: &Challenge, meta: &RequestMeta) -> Result<Ceremony, Error> {
-        let found = self.context.store.ceremony(tenant.id, Operation::Registration, challenge).await?;
+    /// The ceremony that the credential's challenge belongs to, in time and with its user. Refusals here consume nothing.
+    async fn ceremony(&self, tenant: &Tenant, credential: &RegistrationCredential, meta: &RequestMeta) -> Result<Ceremony, Error> {
+        let found = self.context.store.ceremony(tenant.id, Operation::Registration, &credential.challenge()).await?;
         let refusal = match &found {
             None => Error::UnknownChallenge,
             Some(ceremony) if self.context.clock.now() >= ceremony.expires_at => Error::CeremonyExpired,
@@ -205,16 +207,16 @@ impl Registration {
             Some(_) => return found.ok_or(Error::UnknownChallenge),
         };
         let user = found.as_ref().map(|c| &c.user_id);
-        let mut event = self.audit.event(tenant.id, AuditEventType::RegistrationFinalFailed, meta, user);
-        event.error = Some(refusal.to_string());
+        let mut event = self.audit.event(tenant.id, AuditEventType::RegistrationFinalFailed, meta, user).because(&refusal.to_string());
+        event.credential_id = Some(credential.id().clone());
         self.audit.sampled(event).await;
         Err(refusal)
     }
 
-    /// Uses the challenge up and records why; gives the refusal back, or the error that kept it from being recorded.
-    async fn refuse(&self, ceremony: &Ceremony, refusal: Error, meta: &RequestMeta) -> Result<Error, Error> {
-        let mut event = self.audit.event(ceremony.tenant_id, AuditEventType::RegistrationFinalFailed, meta, Some(&ceremony.user_id));
-        event.error = Some(refusal.to_string().chars().take(1000).collect());
+    /// Uses the challenge up and records why, with the credential as the client calls it; gives the refusal back, or the error that kept it from being recorded.
+    async fn refuse(&self, ceremony: &Ceremony, id: &CredentialId, refusal: Error, meta: &RequestMeta) -> Result<Error, Error> {
+        let event = self.audit.event(ceremony.tenant_id, AuditEventType::RegistrationFinalFailed, meta, Some(&ceremony.user_id));
+        let event = AuditEvent { credential_id: Some(id.clone()), ..event.because(&refusal.to_string()) };
         let was_there = self.context.store.refuse_ceremony(ceremony, &event).await?;
         Ok(if was_there { refusal } else { Error::UnknownChallenge })
     }
