@@ -111,7 +111,10 @@ impl SoftHsm {
             self.pin_file().display(),
             self.conf().display()
         );
-        fs::write(&path, text).unwrap();
+        // At once: a signer that was just started with this file never reads half of it.
+        let whole = path.with_extension("new");
+        fs::write(&whole, text).unwrap();
+        fs::rename(whole, &path).unwrap();
         path
     }
 
