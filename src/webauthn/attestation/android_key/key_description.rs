@@ -30,6 +30,8 @@ pub(super) struct KeyDescription<'a> {
 /// An AuthorizationList, as far as it is needed. Each field is optional.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct AuthorizationList {
+    /// How many fields it has.
+    len: usize,
     /// Whether one of the purposes, if there are any, is to sign.
     may_sign: Option<bool>,
     pub(super) all_applications: bool,
@@ -45,9 +47,9 @@ impl<'a> KeyDescription<'a> {
     pub(super) fn parse(value: &'a [u8]) -> Result<Self, NotDer> {
         let mut fields = Reader::new(der::only(der::SEQUENCE, value)?);
         fields.expect(der::INTEGER)?; // attestationVersion
-        let attested_by_hardware = is_hardware(fields.expect(der::ENUMERATED)?)?;
+        let attested_by_hardware = is_hardware(&mut fields)?; // attestationSecurityLevel
         fields.expect(der::INTEGER)?; // keymasterVersion
-        let kept_by_hardware = is_hardware(fields.expect(der::ENUMERATED)?)?;
+        let kept_by_hardware = is_hardware(&mut fields)?; // keymasterSecurityLevel
         let challenge = fields.expect(der::OCTET_STRING)?;
         fields.expect(der::OCTET_STRING)?; // uniqueId
         let software_enforced = AuthorizationList::parse(fields.expect(der::SEQUENCE)?)?;
@@ -57,11 +59,11 @@ impl<'a> KeyDescription<'a> {
     }
 }
 
-/// A SecurityLevel: Software (0), TrustedEnvironment (1), StrongBox (2).
-fn is_hardware(level: &[u8]) -> Result<bool, NotDer> {
-    match level {
-        [0] => Ok(false),
-        [1 | 2] => Ok(true),
+/// A SecurityLevel: Software (0), TrustedEnvironment (1), StrongBox (2). It is an ENUMERATED; an example that the W3C published has INTEGERs.
+fn is_hardware(fields: &mut Reader<'_>) -> Result<bool, NotDer> {
+    match fields.any()? {
+        (der::ENUMERATED | der::INTEGER, [0]) => Ok(false),
+        (der::ENUMERATED | der::INTEGER, [1 | 2]) => Ok(true),
         _ => Err(NotDer),
     }
 }
@@ -72,6 +74,7 @@ impl AuthorizationList {
         let mut list = Self::default();
         let mut fields = Reader::new(contents);
         while !fields.is_empty() {
+            list.len += 1;
             match fields.explicit()? {
                 (PURPOSE, set) if list.may_sign.is_none() => list.may_sign = Some(has_sign(der::only(der::SET, set)?)?),
                 (ALL_APPLICATIONS, _) if !list.all_applications => list.all_applications = true,
@@ -83,6 +86,11 @@ impl AuthorizationList {
             }
         }
         Ok(list)
+    }
+
+    /// Whether it says nothing at all.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Whether it says that the key is for signing.
@@ -115,8 +123,9 @@ mod tests {
         let all_applications = [0xbf, 0x84, 0x58, 2, 5, 0];
         let os_version = [0xbf, 0x85, 0x41, 5, 2, 3, 2, 0x49, 0xf0];
         assert_eq!(list(&[]), Ok(AuthorizationList::default()));
+        assert!(list(&[]).unwrap().is_empty() && !list(&os_version).unwrap().is_empty());
         let all = [&purposes[..], &all_applications, &origin, &os_version].concat();
-        let found = AuthorizationList { may_sign: Some(true), all_applications: true, is_generated: Some(true) };
+        let found = AuthorizationList { len: 4, may_sign: Some(true), all_applications: true, is_generated: Some(true) };
         assert_eq!(list(&all), Ok(found));
         assert_eq!(list(&[&os_version[..], &origin].concat()).map(|list| list.is_generated), Ok(Some(true)));
         for field in [&purposes[..], &origin, &all_applications] {

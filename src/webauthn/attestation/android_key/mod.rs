@@ -75,6 +75,9 @@ pub(super) fn verify<'a>(statement: &Map<'a>, subject: &Subject<'_>) -> Result<A
 
 /// What the key may do and where it is from. A field that neither list has is equal to nothing, and so does not pass: each release of
 /// Android writes both fields.
+///
+/// Two lists without any field pass where hardware is not demanded: the W3C published an example of that. They say nothing against the key,
+/// and no Android writes such lists, so that they add nothing to what a chain of genuine certificates can be made to say.
 fn verify_authorizations(description: &KeyDescription<'_>, hardware: bool) -> Result<(), AndroidKeyError> {
     let KeyDescription { software_enforced, tee_enforced, .. } = description;
 
@@ -88,6 +91,9 @@ fn verify_authorizations(description: &KeyDescription<'_>, hardware: bool) -> Re
     //   levels of attestation and of keystore count too.)
     if hardware && !description.is_by_hardware {
         return Err(AndroidKeyError::Software);
+    }
+    if !hardware && tee_enforced.is_empty() && software_enforced.is_empty() {
+        return Ok(());
     }
     let lists = || [Some(tee_enforced), Some(software_enforced).filter(|_| !hardware)].into_iter().flatten();
 

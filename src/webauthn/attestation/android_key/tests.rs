@@ -19,6 +19,7 @@ const VERIFY: &[u8] = &[0xa1, 5, 0x31, 3, 2, 1, 3];
 const SIGN_AND_VERIFY: &[u8] = &[0xa1, 8, 0x31, 6, 2, 1, 2, 2, 1, 3];
 const GENERATED: &[u8] = &[0xbf, 0x85, 0x3e, 3, 2, 1, 0];
 const IMPORTED: &[u8] = &[0xbf, 0x85, 0x3e, 3, 2, 1, 2];
+const OS_VERSION: &[u8] = &[0xbf, 0x85, 0x41, 5, 2, 3, 2, 0x49, 0xf0];
 const ALL_APPLICATIONS: &[u8] = &[0xbf, 0x84, 0x58, 2, 5, 0];
 
 /// A key description to be made.
@@ -184,8 +185,10 @@ fn the_extension() {
     assert_eq!(malformed(|der| [&der[..], &[0]].concat()), expected);
     // One field more.
     assert_eq!(malformed(|der| element(&[0x30], &[&der[2..], &[5, 0]].concat())), expected);
-    // The level as an INTEGER, which it was in no version of the schema.
-    assert_eq!(malformed(|der| [&der[..6], &[2], &der[7..]].concat()), expected);
+    // The level as another type. As an INTEGER, which it was in no version of the schema but in an example of the W3C's, it is read.
+    assert_eq!(malformed(|der| [&der[..6], &[4], &der[7..]].concat()), expected);
+    let integer = |der: Vec<u8>| [&der[..6], &[2], &der[7..]].concat();
+    assert!(maker(None, move |hash| Some(integer(Description::default().to_der(hash)))).verify().is_ok());
     for description in [Description { level: 3, ..Description::default() }, Description { keystore_level: 3, ..Description::default() }] {
         assert_eq!(refused(&described(description)), expected);
     }
@@ -245,7 +248,9 @@ fn origin_and_purpose_in_the_union() {
     assert_eq!(verify(&[GENERATED], &[SIGN_AND_VERIFY]), None);
     assert_eq!(verify(&[VERIFY, GENERATED], &[SIGN, GENERATED]), None);
     let (origin, purpose) = (Some(AndroidKeyError::Origin.into()), Some(AndroidKeyError::Purpose.into()));
-    assert_eq!(verify(&[], &[]), origin);
+    assert_eq!(verify(&[], &[]), None, "lists that say nothing, as in an example of the W3C's");
+    assert_eq!(verify(&[OS_VERSION], &[]), origin);
+    assert_eq!(verify(&[], &[OS_VERSION]), origin);
     assert_eq!(verify(&[SIGN], &[SIGN]), origin);
     assert_eq!(verify(&[], &[SIGN, IMPORTED]), origin);
     assert_eq!(verify(&[IMPORTED], &[SIGN, GENERATED]), origin);
@@ -268,4 +273,5 @@ fn where_hardware_is_demanded() {
     assert!(described(split(GENERATED, SIGN)).verify().is_ok());
     assert_eq!(refused(&demanding(split(GENERATED, SIGN))), AndroidKeyError::Origin.into());
     assert_eq!(refused(&demanding(split(SIGN, GENERATED))), AndroidKeyError::Purpose.into());
+    assert_eq!(refused(&demanding(Description { tee: vec![], ..spec() })), AndroidKeyError::Origin.into());
 }
