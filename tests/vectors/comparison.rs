@@ -86,6 +86,7 @@ const THIRD_PARTY_DIFFERENCES: &[(u8, &[&str])] = &[
             "webauthn-attestation-packed-test-attestation-packed-test",
         ],
     ),
+    (20, &["webauthn-attestation-spec-test-testspecvectors-androidkeyes256"]),
 ];
 
 /// How two verdicts on a mutated registration may differ: by the number of the reason, and parts of the text with which one of them refuses.
