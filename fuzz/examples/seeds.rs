@@ -1,4 +1,4 @@
-//! Writes the seeds of every target's corpus: `cargo run --example seeds DIRECTORY`, called by `scripts/fuzz-corpus.sh`.
+//! Writes the seeds of every target's corpus: `cargo run --example seeds DIRECTORY`, called by `scripts/fuzz.sh --corpus`.
 
 use std::{env, error::Error, fs, path::Path};
 
