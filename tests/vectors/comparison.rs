@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use passkey_hsm::webauthn::TrustAnchor;
-use proptest::{prelude::*, sample::Index};
+use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use serde_json::{Value, json};
 
 use crate::{
@@ -98,8 +98,10 @@ struct Kind {
 }
 
 const KINDS: &[Kind] = &[
+    // One bit of a statement's algorithm makes ESP256 of ES256.
+    Kind { reason: 2, we_refuse: &[], it_refuses: &["COSEKeyInvalidAlgorithm"] },
     Kind { reason: 6, we_refuse: &[], it_refuses: &["AttestationCertificateRequirementsNotMet"] },
-    Kind { reason: 14, we_refuse: &["id must be the same as rawId", "id is not base64url", "type must be public-key"], it_refuses: &[] },
+    Kind { reason: 14, we_refuse: &["id must be the same as rawId", "is not base64url", "type must be public-key"], it_refuses: &[] },
     // Keys and values of the attestation object, of which one bit makes byte strings.
     Kind { reason: 17, we_refuse: &["fmt is missing", "authData is missing", "attStmt is missing", "fmt must be a text"], it_refuses: &[] },
     Kind { reason: 18, we_refuse: &["the algorithm EdDSA (-8) does not go with the key"], it_refuses: &[] },
@@ -220,7 +222,9 @@ const PARTS: [Option<&str>; 3] = [Some("attestationObject"), Some("clientDataJSO
 fn mutated_registrations_differ_for_reasons() {
     let compared = Compared::each();
     let strategy = (0..compared.len(), prop::sample::select(PARTS.to_vec()), any::<Index>(), 1u8..);
-    proptest!(ProptestConfig::with_cases(3000), |((which, part, at, mask) in strategy)| {
+    // The same mutations each time: what a search at random finds is for the fuzz targets.
+    let config = ProptestConfig { cases: 3000, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() };
+    proptest!(config, |((which, part, at, mask) in strategy)| {
         let compared = &compared[which];
         compared.difference(&changed(&compared.made.body, part, |length| at.index(length), mask));
     });
