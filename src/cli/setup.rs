@@ -15,7 +15,7 @@ use crate::{
     config::{self, Config},
     domain::{SystemClock, SystemRng},
     hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
-    services::{Context, Services, Trust},
+    services::{Context, RootSecret, Services, Trust},
     storage::Store,
     telemetry,
 };
@@ -73,6 +73,7 @@ impl Setup {
             rng: Arc::new(SystemRng),
             public_url: Arc::new(self.config.http.public_url.clone()),
             trust: Trust::default(),
+            root_secret: RootSecret::default(),
         }))
     }
 

@@ -1,6 +1,6 @@
 //! Audit events: what happened to whom, asked for by whom, and whether it worked.
 
-use super::{AuditEventId, CredentialId, TenantId, Timestamp, UserId};
+use super::{AuditEventId, CredentialId, Operation, TenantId, Timestamp, UserId};
 
 /// What happened. The first 22 are the contract's; the rest are ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +33,7 @@ pub enum AuditEventType {
     ApiKeyCreated,
     ApiKeyRevoked,
     SigningKeyGenerated,
+    CloneSuspected,
 }
 
 text_enum!(AuditEventType, "an audit event type", {
@@ -63,7 +64,52 @@ text_enum!(AuditEventType, "an audit event type", {
     ApiKeyCreated => "api_key_created",
     ApiKeyRevoked => "api_key_revoked",
     SigningKeyGenerated => "signing_key_generated",
+    CloneSuspected => "webauthn_credential_clone_suspected",
 });
+
+/// What the audit log calls the outcomes of one operation's ceremonies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CeremonyEvents {
+    /// Options were given.
+    pub init_succeeded: AuditEventType,
+    /// They were refused.
+    pub init_failed: AuditEventType,
+    /// A token was given.
+    pub final_succeeded: AuditEventType,
+    /// It was refused.
+    pub final_failed: AuditEventType,
+}
+
+impl Operation {
+    /// The events of its ceremonies.
+    pub const fn events(self) -> CeremonyEvents {
+        use AuditEventType as T;
+        let (init_succeeded, init_failed, final_succeeded, final_failed) = match self {
+            Self::Registration => {
+                (T::RegistrationInitSucceeded, T::RegistrationInitFailed, T::RegistrationFinalSucceeded, T::RegistrationFinalFailed)
+            }
+            Self::MfaRegistration => (
+                T::MfaRegistrationInitSucceeded,
+                T::MfaRegistrationInitFailed,
+                T::MfaRegistrationFinalSucceeded,
+                T::MfaRegistrationFinalFailed,
+            ),
+            Self::Login => {
+                (T::AuthenticationInitSucceeded, T::AuthenticationInitFailed, T::AuthenticationFinalSucceeded, T::AuthenticationFinalFailed)
+            }
+            Self::MfaLogin => (
+                T::MfaAuthenticationInitSucceeded,
+                T::MfaAuthenticationInitFailed,
+                T::MfaAuthenticationFinalSucceeded,
+                T::MfaAuthenticationFinalFailed,
+            ),
+            Self::Transaction => {
+                (T::TransactionInitSucceeded, T::TransactionInitFailed, T::TransactionFinalSucceeded, T::TransactionFinalFailed)
+            }
+        };
+        CeremonyEvents { init_succeeded, init_failed, final_succeeded, final_failed }
+    }
+}
 
 /// Who asked, as far as the transport tells. Values are cut to [`RequestMeta::MAX_CHARS`] characters, never refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

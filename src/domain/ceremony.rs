@@ -1,8 +1,8 @@
 //! Ceremonies: what was promised to a browser, kept until it answers.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use super::{Rng, TenantId, Timestamp, UserId, UserVerification};
+use super::{Attachment, AttestationPreference, ResidentKey, Rng, TenantId, Timestamp, UserId, UserVerification};
 
 /// Which ceremony a challenge was made for. A challenge answers to no other, so that a second factor never becomes a passkey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +26,28 @@ text_enum!(Operation, "registration, mfa_registration, login, mfa_login, transac
     MfaLogin => "mfa_login",
     Transaction => "transaction",
 });
+
+impl Operation {
+    /// Whether it is about second factors.
+    pub const fn is_mfa(self) -> bool {
+        matches!(self, Self::MfaRegistration | Self::MfaLogin)
+    }
+}
+
+/// What a tenant has configured for one operation's ceremonies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CeremonyConfig {
+    /// How long a ceremony may take.
+    pub timeout: Duration,
+    /// What is asked of the authenticator.
+    pub user_verification: UserVerification,
+    /// Which authenticators may take part.
+    pub attachment: Option<Attachment>,
+    /// Asked of registrations.
+    pub attestation: AttestationPreference,
+    /// Asked of registrations.
+    pub resident_key: ResidentKey,
+}
 
 /// The random bytes that a ceremony is about: 32, or 64 for a transaction.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -86,6 +86,10 @@ uuid_id! {
     AuditEventId
 }
 uuid_id! {
+    /// A transaction's row. The application's own name for it is a `TransactionId`.
+    TransactionRowId
+}
+uuid_id! {
     /// The model of an authenticator (WebAuthn L3 section 6.5.1); all zero when it does not say.
     Aaguid
 }

@@ -8,6 +8,7 @@ mod text_enum;
 mod api_key;
 mod attestation;
 mod audit;
+mod authentication;
 mod ceremony;
 mod clock;
 mod credential;
@@ -30,11 +31,12 @@ pub use attestation::{
     AnchorSetName, AnchorSetNameError, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType,
     EnterpriseDemand, MDS_ANCHORS, PathCertificate, StaleMetadata, TrustDemand,
 };
-pub use audit::{AuditEvent, AuditEventType, AuditFilter, RequestMeta};
-pub use ceremony::{Ceremony, Challenge, Operation};
+pub use audit::{AuditEvent, AuditEventType, AuditFilter, CeremonyEvents, RequestMeta};
+pub use authentication::{AuthenticationEvidence, CredentialUse};
+pub use ceremony::{Ceremony, CeremonyConfig, Challenge, Operation};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use credential::{BackupFlags, Credential, CredentialOfModel, NewCredential, RegistrationEvidence};
-pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, TenantId};
+pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, TenantId, TransactionRowId};
 pub use metadata::{MetadataBlob, MetadataEntry, MetadataHead, StatusReport};
 pub use network::{Cidr, CidrError};
 pub use origin::{Origin, OriginError};
@@ -48,7 +50,9 @@ pub use tenant::{
     Attachment, AttestationPreference, ConfigError, Cors, Hint, Mfa, RelyingParty, ResidentKey, Tenant, TenantConfig, UserVerification,
     Webauthn,
 };
-pub use tenant_settings::TenantSettings;
+pub use tenant_settings::{ClonePolicy, PasskeyEndpoints, TenantSettings};
 pub use text_enum::ParseEnumError;
-pub use transaction::{TransactionData, TransactionDataError, TransactionId, TransactionIdError};
+pub use transaction::{
+    Confirmation, NewTransaction, Transaction, TransactionData, TransactionDataError, TransactionId, TransactionIdError, TransactionState,
+};
 pub use user::{User, UserId, UserIdError};

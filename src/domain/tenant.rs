@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Origin, TenantId, TenantSettings, Timestamp};
+use super::{CeremonyConfig, Operation, Origin, TenantId, TenantSettings, Timestamp};
 
 /// How much the relying party wants to see the authenticator's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -101,6 +101,30 @@ pub struct Tenant {
     pub settings: TenantSettings,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl Tenant {
+    /// What it has configured for an operation.
+    pub fn ceremony_config(&self, operation: Operation) -> CeremonyConfig {
+        let (passkeys, mfa) = (&self.config.webauthn, &self.config.mfa);
+        if operation.is_mfa() {
+            CeremonyConfig {
+                timeout: mfa.ceremony_timeout(),
+                user_verification: mfa.user_verification,
+                attachment: mfa.attachment,
+                attestation: mfa.attestation_preference,
+                resident_key: mfa.resident_key_requirement,
+            }
+        } else {
+            CeremonyConfig {
+                timeout: passkeys.ceremony_timeout(),
+                user_verification: passkeys.user_verification,
+                attachment: passkeys.attachment,
+                attestation: passkeys.attestation_preference,
+                resident_key: passkeys.resident_key_requirement,
+            }
+        }
+    }
 }
 
 /// A configuration that cannot be: what is wrong with each member, in the contract's words, joined with ` and `.

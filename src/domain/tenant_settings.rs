@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
+use url::Url;
 
 use super::{AttestationPolicy, Hint, Origin, SigningAlgorithm, rsa_bits};
 
@@ -30,9 +31,40 @@ pub struct TenantSettings {
     /// What it demands of the authenticators of new credentials.
     #[serde(deserialize_with = "table")]
     pub attestation: AttestationPolicy,
+    /// What follows from a signature counter that did not increase.
+    pub cloned_credentials: ClonePolicy,
+    /// Where people make and manage their passkeys, for `/.well-known/passkey-endpoints`.
+    pub passkey_endpoints: PasskeyEndpoints,
     /// The `iss` claim of its tokens; by default the tenant's public URL.
     #[serde(deserialize_with = "issuer")]
     pub issuer: Option<String>,
+}
+
+/// What a relying party does about a counter that did not increase: a signal, but no proof, of a second copy of the private key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClonePolicy {
+    /// The authentication succeeds, and the audit log tells.
+    #[default]
+    Report,
+    /// The authentication is refused, too.
+    Refuse,
+}
+
+text_enum!(ClonePolicy, "report, refuse", {
+    Report => "report",
+    Refuse => "refuse",
+});
+
+/// URLs of the application's own pages (W3C Passkey Endpoints).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PasskeyEndpoints {
+    /// Where a user makes a passkey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enroll: Option<Url>,
+    /// Where a user manages passkeys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manage: Option<Url>,
 }
 
 /// Serde reads a list as a structure too, and an empty one as all defaults: a demand must not be lost so.
@@ -60,6 +92,8 @@ impl Default for TenantSettings {
             top_origins: Vec::new(),
             allow_u2f_aaguid: true,
             attestation: AttestationPolicy::default(),
+            cloned_credentials: ClonePolicy::default(),
+            passkey_endpoints: PasskeyEndpoints::default(),
             issuer: None,
         }
     }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use openssl::sha::Sha256;
 
 use super::{
-    Challenge, Rng,
+    AuditEventId, Challenge, CredentialId, Rng, TenantId, Timestamp, TransactionRowId, UserId, UserVerification,
     go_json::{self, GoJsonError},
 };
 
@@ -87,6 +87,70 @@ impl TransactionData {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionState {
+    /// Nobody has answered yet. After its time it can be begun again.
+    Pending,
+    /// A passkey of its user has signed it. Final.
+    Confirmed,
+    /// An answer was refused. It can be begun again.
+    Refused,
+}
+
+text_enum!(TransactionState, "pending, confirmed, refused", {
+    Pending => "pending",
+    Confirmed => "confirmed",
+    Refused => "refused",
+});
+
+/// A transaction to be confirmed, with its ceremony.
+#[derive(Debug, Clone)]
+pub struct NewTransaction {
+    /// Its row; kept when it is begun again.
+    pub row: TransactionRowId,
+    /// Whose user is asked.
+    pub tenant_id: TenantId,
+    /// The application's name for it.
+    pub id: TransactionId,
+    /// Who is asked.
+    pub user_id: UserId,
+    /// What is asked.
+    pub data: TransactionData,
+    /// What the browser has to return: [`Challenge::for_transaction`].
+    pub challenge: Challenge,
+    /// What the options asked of the authenticator.
+    pub user_verification: UserVerification,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// An answer at or after this instant is too late.
+    pub expires_at: Timestamp,
+}
+
+/// A stored transaction.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    /// As it was begun, last.
+    pub begun: NewTransaction,
+    /// What became of it.
+    pub state: TransactionState,
+    /// When that was last written.
+    pub updated_at: Timestamp,
+    /// By what it was confirmed, if it was.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// That a transaction was confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmation {
+    /// With which credential.
+    pub credential_id: CredentialId,
+    /// The token's `jti`, and the audit event's id.
+    pub token_id: AuditEventId,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Not printed: what people pay, and to whom, is nothing for a log.

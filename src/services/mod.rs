@@ -2,12 +2,15 @@
 
 mod api_keys;
 mod audit;
+mod authentication;
 mod credentials;
 mod inspection;
 mod metadata;
 mod registration;
+mod root_secret;
 mod tenants;
 mod token;
+mod transactions;
 mod trust;
 
 use std::sync::Arc;
@@ -18,17 +21,20 @@ use crate::{
     domain::{Clock, CredentialId, KeyId, Rng, SigningAlgorithm, TenantId},
     hsm::{self, Signer},
     storage::{self, Store},
-    webauthn::RegistrationError,
+    webauthn::{AuthenticationError, RegistrationError},
 };
 
 pub use api_keys::ApiKeys;
 pub use audit::Audit;
+pub use authentication::Authentication;
 pub use credentials::Credentials;
 pub use inspection::{Anchors, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
+pub use root_secret::RootSecret;
 pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};
+pub use transactions::{BeginTransaction, Transactions};
 pub use trust::{TRUST_REFRESH, Trust};
 
 /// Everything a use case works with. Cheap to clone.
@@ -46,6 +52,8 @@ pub struct Context {
     pub public_url: Arc<Url>,
     /// What attestation statements may lead to.
     pub trust: Trust,
+    /// What makes challenges that need no row.
+    pub root_secret: RootSecret,
 }
 
 /// The use cases, wired.
@@ -53,6 +61,10 @@ pub struct Context {
 pub struct Services {
     /// Making passkeys.
     pub registration: Registration,
+    /// Signing in.
+    pub authentication: Authentication,
+    /// Confirming transactions.
+    pub transactions: Transactions,
     /// The audit log.
     pub audit: Audit,
     /// Making tenants.
@@ -76,6 +88,8 @@ impl Services {
         let audit = Audit::new(context.clone());
         Self {
             registration: Registration::new(context.clone(), tokens.clone(), audit.clone()),
+            authentication: Authentication::new(context.clone(), tokens.clone(), audit.clone()),
+            transactions: Transactions::new(context.clone(), tokens.clone(), audit.clone()),
             audit: audit.clone(),
             tenants: Tenants::new(context.clone()),
             api_keys: ApiKeys::new(context.clone()),
@@ -120,6 +134,24 @@ pub enum Error {
     /// The credential was refused; its challenge is used up.
     #[error(transparent)]
     CredentialRefused(#[from] RegistrationError),
+    /// No pending transaction has this challenge.
+    #[error("no transaction found for this challenge")]
+    UnknownTransaction,
+    /// The tenant has a transaction of this name, confirmed or under way.
+    #[error("transaction already exists")]
+    TransactionExists,
+    /// The user has no credential that could answer.
+    #[error("Found no credentials for user")]
+    NoCredentials,
+    /// The user handle leads to no user, or there is none where one is needed.
+    #[error("user not found")]
+    UnknownUserHandle,
+    /// The assertion names no credential that may answer; nothing is used up.
+    #[error("Unable to find the credential for the returned credential ID")]
+    UnknownCredential,
+    /// The assertion was refused; its challenge is used up.
+    #[error(transparent)]
+    AssertionRefused(#[from] AuthenticationError),
     /// The tenant already has a credential of this id (WebAuthn L3 section 7.1 step 26); its challenge is used up.
     #[error("the credential is already registered")]
     CredentialExists,

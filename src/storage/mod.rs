@@ -12,6 +12,7 @@ mod macros;
 mod anchors;
 mod api_keys;
 mod audit;
+mod authentication;
 mod ceremonies;
 mod conn;
 mod counters;
@@ -31,6 +32,7 @@ mod signing_keys;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tenants;
+mod transactions;
 mod trust_revision;
 mod users;
 #[cfg(feature = "sqlite")]
@@ -38,6 +40,7 @@ mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use authentication::{Answered, AuthenticationCommit, AuthenticationUnit};
 use conn::{Pooled, Work};
 pub use counters::Stats;
 pub use error::{Error, Fault};

@@ -53,7 +53,10 @@ pub use jws::JwsError;
 pub use metadata::{
     BlobError, Crl, CrlError, CrlFault, MDS_ROOT_SHA256, MDS_SIGNER, SkipReason, SkippedEntry, Verified, forbidding, verify_blob,
 };
-pub use options::{CreationOptions, CreationRequest, CredentialDescriptor, OFFERED_ALGORITHMS, creation_options};
+pub use options::{
+    AssertionRequest, CreationOptions, CreationRequest, CredentialDescriptor, OFFERED_ALGORITHMS, RequestOptions, creation_options,
+    request_options,
+};
 pub use registration::{Refusal, Registration, RegistrationError, RegistrationPolicy, verify_registration};
 pub use signature::SignatureError;
 pub use trust::{TrustAnchor, TrustAnchorError, TrustError, TrustStore};

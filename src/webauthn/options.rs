@@ -88,6 +88,50 @@ pub struct CreationOptions {
     extensions: Option<Extensions>,
 }
 
+/// What the options of one authentication are made of.
+#[derive(Debug, Clone)]
+pub struct AssertionRequest<'a> {
+    /// What the browser has to return.
+    pub challenge: &'a Challenge,
+    /// How long the ceremony may take; sent in whole milliseconds.
+    pub timeout: Duration,
+    /// The RP ID.
+    pub rp_id: &'a str,
+    /// The credentials that may answer; any discoverable one when empty.
+    pub allow: Vec<CredentialDescriptor>,
+    /// Whether the user must be verified.
+    pub user_verification: UserVerification,
+    /// What the browser should offer first.
+    pub hints: &'a [Hint],
+}
+
+/// `PublicKeyCredentialRequestOptionsJSON` (WebAuthn L3 section 5.1.10): the value of the contract's `publicKey` member, its members in
+/// the contract's order. Members that have nothing to say are left out.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestOptions {
+    challenge: String,
+    timeout: u64,
+    rp_id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allow_credentials: Vec<Descriptor>,
+    user_verification: UserVerification,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<Hint>,
+}
+
+/// The options of one authentication.
+pub fn request_options(request: &AssertionRequest<'_>) -> RequestOptions {
+    RequestOptions {
+        challenge: URL_SAFE_NO_PAD.encode(request.challenge.as_bytes()),
+        timeout: u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX),
+        rp_id: request.rp_id.to_owned(),
+        allow_credentials: request.allow.iter().map(|c| Descriptor { kind: PUBLIC_KEY, credential: c.clone() }).collect(),
+        user_verification: request.user_verification,
+        hints: request.hints.to_vec(),
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 struct Rp {
     name: String,

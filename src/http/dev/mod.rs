@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{AppState, Error, body::WholeBody, extract::JsonObject, host, json::GoJson, public::InitializeResponse};
 use crate::{
-    domain::{AttestationPreference, RequestMeta, Tenant, TenantId, UserId},
+    domain::{AttestationPreference, Operation, RequestMeta, Tenant, TenantId, UserId},
     services::Initialize,
 };
 
@@ -101,7 +101,7 @@ async fn initialize(
         tenant.config.webauthn.attestation_preference = parsed;
     }
     let request = Initialize { user_id, username, display_name: None, icon: None };
-    let options = state.services.registration.initialize(&tenant, request, &meta).await?;
+    let options = state.services.registration.initialize(&tenant, Operation::Registration, request, &meta).await?;
     Ok(GoJson(InitializeResponse::new(options)))
 }
 

@@ -10,7 +10,7 @@ use super::{
     extract::{Backend, Faults, JsonObject},
 };
 use crate::{
-    domain::{AuditEventType, RequestMeta, Tenant, UserId},
+    domain::{AuditEventType, Operation, RequestMeta, Tenant, UserId},
     http::{body::WholeBody, json::GoJson},
     services::Initialize,
     webauthn::{CreationOptions, RegistrationCredential},
@@ -52,7 +52,7 @@ pub(super) async fn initialize(
             return Err(refusal);
         }
     };
-    let public_key = state.services.registration.initialize(&tenant, request, &meta).await?;
+    let public_key = state.services.registration.initialize(&tenant, Operation::Registration, request, &meta).await?;
     Ok(GoJson(InitializeResponse { public_key }))
 }
 
@@ -64,7 +64,8 @@ pub(super) async fn finalize(
     WholeBody(body): WholeBody,
 ) -> Result<GoJson<TokenResponse>, Error> {
     let credential = RegistrationCredential::parse(&body).map_err(|e| Error::credential_unreadable(&e))?;
-    let token = state.services.registration.finalize(&tenant, &credential, &meta).await.map_err(Error::registration)?;
+    let token =
+        state.services.registration.finalize(&tenant, Operation::Registration, &credential, &meta).await.map_err(Error::registration)?;
     Ok(GoJson(TokenResponse { token: token.expose().to_owned() }))
 }
 

@@ -6,8 +6,8 @@ use self::flight::Flights;
 use super::{Audit, Context, Error, JwtToken, Tokens, token::TokenFacts};
 use crate::{
     domain::{
-        AuditEvent, AuditEventType, Ceremony, Challenge, CredentialId, NewCredential, Operation, RegistrationEvidence, RequestMeta,
-        SigningKey, Tenant, Timestamp, User, UserId,
+        AuditEvent, Ceremony, Challenge, CredentialId, NewCredential, Operation, RegistrationEvidence, RequestMeta, SigningKey, Tenant,
+        Timestamp, User, UserId,
     },
     failpoint,
     hsm::Permit,
@@ -49,38 +49,47 @@ impl Registration {
     }
 
     /// Begins a ceremony: writes user, challenge and audit event in one transaction and returns the options for the browser.
-    pub async fn initialize(&self, tenant: &Tenant, request: Initialize, meta: &RequestMeta) -> Result<CreationOptions, Error> {
+    pub async fn initialize(
+        &self,
+        tenant: &Tenant,
+        operation: Operation,
+        request: Initialize,
+        meta: &RequestMeta,
+    ) -> Result<CreationOptions, Error> {
         let now = self.context.clock.now();
-        let config = &tenant.config.webauthn;
-        let timeout = config.ceremony_timeout();
+        let (relying_party, config) = (&tenant.config.webauthn.relying_party, tenant.ceremony_config(operation));
         let user = user(tenant, request, now);
         let ceremony = Ceremony {
             tenant_id: tenant.id,
-            operation: Operation::Registration,
+            operation,
             challenge: Challenge::random(&*self.context.rng),
             user_id: user.user_id.clone(),
             user_verification: config.user_verification,
             created_at: now,
-            expires_at: now + timeout,
+            expires_at: now + config.timeout,
         };
-        let exclude = if tenant.settings.exclude_credentials { self.descriptors(tenant, &user.user_id).await? } else { Vec::new() };
-        let event = self.audit.event(tenant.id, AuditEventType::RegistrationInitSucceeded, meta, Some(&user.user_id));
+        let exclude = if tenant.settings.exclude_credentials {
+            self.descriptors(tenant, &user.user_id, operation.is_mfa()).await?
+        } else {
+            Vec::new()
+        };
+        let event = self.audit.event(tenant.id, operation.events().init_succeeded, meta, Some(&user.user_id));
         self.context.store.begin_registration(&user, &ceremony, &event).await?;
         Ok(webauthn::creation_options(&CreationRequest {
-            rp_id: &config.relying_party.id,
-            rp_name: &config.relying_party.display_name,
+            rp_id: &relying_party.id,
+            rp_name: &relying_party.display_name,
             user_id: &user.user_id,
             user_name: &user.name,
             display_name: &user.display_name,
             icon: user.icon.as_deref(),
             challenge: &ceremony.challenge,
-            timeout,
+            timeout: config.timeout,
             exclude,
             attachment: config.attachment,
-            resident_key: config.resident_key_requirement,
+            resident_key: config.resident_key,
             user_verification: config.user_verification,
             hints: &tenant.settings.hints,
-            attestation: config.attestation_preference,
+            attestation: config.attestation,
             cred_props: tenant.settings.cred_props,
         }))
     }
@@ -93,10 +102,16 @@ impl Registration {
     ///
     /// Signed before the commit, released after it: no token ever leaves for a credential that was not stored, and no transaction is open
     /// while the HSM works. Whatever fails on our side before the commit consumes nothing.
-    pub async fn finalize(&self, tenant: &Tenant, credential: &RegistrationCredential, meta: &RequestMeta) -> Result<JwtToken, Error> {
+    pub async fn finalize(
+        &self,
+        tenant: &Tenant,
+        operation: Operation,
+        credential: &RegistrationCredential,
+        meta: &RequestMeta,
+    ) -> Result<JwtToken, Error> {
         let challenge = credential.challenge();
         let _turn = self.flights.enter(tenant.id, challenge.clone()).await;
-        let ceremony = self.ceremony(tenant, credential, meta).await?;
+        let ceremony = self.ceremony(tenant, operation, credential, meta).await?;
         failpoint::hit("finalize.ceremony_read");
 
         let permit = self.context.signer.reserve()?;
@@ -128,7 +143,7 @@ impl Registration {
             transports: credential.transports().to_vec(),
             backup: registration.backup,
             user_verified: registration.user_verified,
-            is_mfa: false,
+            is_mfa: operation.is_mfa(),
             created_at: self.context.clock.now(),
             evidence: Some(evidence),
         };
@@ -144,7 +159,7 @@ impl Registration {
         permit: Permit,
         meta: &RequestMeta,
     ) -> Result<JwtToken, Error> {
-        let mut event = self.audit.event(tenant.id, AuditEventType::RegistrationFinalSucceeded, meta, Some(&ceremony.user_id));
+        let mut event = self.audit.event(tenant.id, ceremony.operation.events().final_succeeded, meta, Some(&ceremony.user_id));
         event.credential_id = Some(new.id.clone());
         let mut permit = Some(permit);
         for _ in 0..KEY_CHANGES {
@@ -198,8 +213,14 @@ impl Registration {
     }
 
     /// The ceremony that the credential's challenge belongs to, in time and with its user. Refusals here consume nothing.
-    async fn ceremony(&self, tenant: &Tenant, credential: &RegistrationCredential, meta: &RequestMeta) -> Result<Ceremony, Error> {
-        let found = self.context.store.ceremony(tenant.id, Operation::Registration, &credential.challenge()).await?;
+    async fn ceremony(
+        &self,
+        tenant: &Tenant,
+        operation: Operation,
+        credential: &RegistrationCredential,
+        meta: &RequestMeta,
+    ) -> Result<Ceremony, Error> {
+        let found = self.context.store.ceremony(tenant.id, operation, &credential.challenge()).await?;
         let refusal = match &found {
             None => Error::UnknownChallenge,
             Some(ceremony) if self.context.clock.now() >= ceremony.expires_at => Error::CeremonyExpired,
@@ -207,7 +228,7 @@ impl Registration {
             Some(_) => return found.ok_or(Error::UnknownChallenge),
         };
         let user = found.as_ref().map(|c| &c.user_id);
-        let mut event = self.audit.event(tenant.id, AuditEventType::RegistrationFinalFailed, meta, user).because(&refusal.to_string());
+        let mut event = self.audit.event(tenant.id, operation.events().final_failed, meta, user).because(&refusal.to_string());
         event.credential_id = Some(credential.id().clone());
         self.audit.sampled(event).await;
         Err(refusal)
@@ -215,7 +236,7 @@ impl Registration {
 
     /// Uses the challenge up and records why, with the credential as the client calls it; gives the refusal back, or the error that kept it from being recorded.
     async fn refuse(&self, ceremony: &Ceremony, id: &CredentialId, refusal: Error, meta: &RequestMeta) -> Result<Error, Error> {
-        let event = self.audit.event(ceremony.tenant_id, AuditEventType::RegistrationFinalFailed, meta, Some(&ceremony.user_id));
+        let event = self.audit.event(ceremony.tenant_id, ceremony.operation.events().final_failed, meta, Some(&ceremony.user_id));
         let event = AuditEvent { credential_id: Some(id.clone()), ..event.because(&refusal.to_string()) };
         let was_there = self.context.store.refuse_ceremony(ceremony, &event).await?;
         Ok(if was_there { refusal } else { Error::UnknownChallenge })
@@ -225,8 +246,8 @@ impl Registration {
         self.context.store.active_signing_key(tenant.id).await?.ok_or(Error::NoActiveKey(tenant.id))
     }
 
-    async fn descriptors(&self, tenant: &Tenant, user: &UserId) -> Result<Vec<CredentialDescriptor>, Error> {
-        let credentials = self.context.store.user_credentials(tenant.id, user, false).await?;
+    async fn descriptors(&self, tenant: &Tenant, user: &UserId, is_mfa: bool) -> Result<Vec<CredentialDescriptor>, Error> {
+        let credentials = self.context.store.user_credentials(tenant.id, user, is_mfa).await?;
         Ok(credentials.into_iter().map(|c| CredentialDescriptor { id: c.data.id, transports: c.data.transports }).collect())
     }
 }
