@@ -1,9 +1,11 @@
 //! The use cases, one file each. A service decides; what it decides is done by `storage`, `hsm` and `webauthn`.
 
 mod api_keys;
+mod assertion;
 mod audit;
 mod authentication;
 mod credentials;
+mod flight;
 mod inspection;
 mod metadata;
 mod registration;
@@ -12,6 +14,7 @@ mod tenants;
 mod token;
 mod transactions;
 mod trust;
+mod vouching;
 
 use std::sync::Arc;
 
@@ -31,7 +34,7 @@ pub use credentials::Credentials;
 pub use inspection::{Anchors, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
-pub use root_secret::RootSecret;
+pub use root_secret::{RootSecret, RootSecretError, RootSecretState};
 pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};
 pub use transactions::{BeginTransaction, Transactions};

@@ -42,6 +42,7 @@ mod migrations;
 mod models;
 mod races;
 mod registration;
+mod root_secret;
 mod signing_keys;
 mod tenants;
 mod transactions;
