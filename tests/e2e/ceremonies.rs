@@ -10,7 +10,7 @@ use crate::{
         authenticator::Draft,
         ceremonies::{Kind, answer},
         keys::Algorithm,
-        postgres,
+        postgres::Server as Postgres,
         server::{Server, TenantSpec},
     },
 };
@@ -102,7 +102,8 @@ async fn each_wrong_challenge_has_its_answer(server: Server) {
 async fn expired(server: &Server, brief: &Tenant) {
     let patient = server.create_tenant(&TenantSpec::default());
     let holder = Holder::of(&patient).await;
-    for statement in ["UPDATE ceremonies SET expires_at = expires_at - 100000", "UPDATE transactions SET expires_at = expires_at - 100000"] {
+    for statement in ["UPDATE ceremonies SET expires_at = expires_at - 100000", "UPDATE transactions SET expires_at = expires_at - 100000"]
+    {
         for kind in [Kind::Registration, Kind::MfaRegistration, Kind::Transaction] {
             let is_transaction = statement.contains("transactions");
             if is_transaction != (kind == Kind::Transaction) {
@@ -140,8 +141,17 @@ async fn lengthened(server: &Server, brief: &Tenant) -> Draft {
 }
 
 /// The tables, but for the migrations'.
-const TABLES: [&str; 9] =
-    ["tenants", "users", "credentials", "ceremonies", "used_challenges", "transactions", "transaction_evidence", "audit_events", "api_keys"];
+const TABLES: [&str; 9] = [
+    "tenants",
+    "users",
+    "credentials",
+    "ceremonies",
+    "used_challenges",
+    "transactions",
+    "transaction_evidence",
+    "audit_events",
+    "api_keys",
+];
 
 /// 10,000 beginnings that anybody can ask for: not a row, and not a unit of work.
 async fn a_flood_of_beginnings_writes_nothing(server: Server) {
@@ -170,9 +180,8 @@ async fn a_flood_of_beginnings_writes_nothing(server: Server) {
 
 /// Two server processes, each with a token of its own, on one database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "two servers need one root secret"]
 async fn equal_requests_to_two_servers_yield_one_token() {
-    let url = postgres::Server::shared().empty_database().await;
+    let url = Postgres::shared().empty_database().await;
     let first = Server::on(&url).await;
     let second = first.beside().await;
     let tenant = first.create_tenant(&TenantSpec::default());
@@ -182,9 +191,8 @@ async fn equal_requests_to_two_servers_yield_one_token() {
 
 /// What one server began another ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "two servers need one root secret"]
 async fn what_one_server_began_another_ends() {
-    let url = postgres::Server::shared().empty_database().await;
+    let url = Postgres::shared().empty_database().await;
     let first = Server::on(&url).await;
     let second = first.beside().await;
     let tenant = first.create_tenant(&TenantSpec::default());

@@ -27,6 +27,7 @@ mod mfa;
 mod page;
 mod parallel;
 mod registration;
+mod root_secret;
 mod tokens;
 mod transactions;
 mod trust;

@@ -11,8 +11,7 @@ pub fn check(tenant: &Tenant, kind: Kind, token: &str, jwks: &Value, user: &str,
     let claims = jose::jsonwebtoken(token, jwks, &tenant.rp_id).unwrap().claims;
     let header: Vec<_> = token.split('.').take(1).map(crate::decoded).collect();
     assert_eq!(header[0]["kid"], tenant.kid);
-    let mut expected =
-        BTreeSet::from(["amr", "aud", "auth_time", "be", "bs", "ceremony", "cred", "exp", "iat", "iss", "jti", "sub", "uv"]);
+    let mut expected = BTreeSet::from(["amr", "aud", "auth_time", "be", "bs", "ceremony", "cred", "exp", "iat", "iss", "jti", "sub", "uv"]);
     if kind == Kind::Transaction {
         expected.extend(["trans", "trans_hash"]);
     }

@@ -170,7 +170,8 @@ async fn each_refusal(server: Server) {
     let details = tenant.end(Kind::Transaction, elsewhere.text()).await.problem(401, "failed to validate assertion");
     assert_eq!(details, "Error validating origin");
     assert_eq!(server.count("transactions WHERE state = 'refused'").await, 1);
-    let recorded = "audit_events WHERE event_type = 'webauthn_transaction_final_failed' AND actor_user_id = 'ann' AND transaction_id = 't1'";
+    let recorded =
+        "audit_events WHERE event_type = 'webauthn_transaction_final_failed' AND actor_user_id = 'ann' AND transaction_id = 't1'";
     assert!(server.count(recorded).await >= 1);
     tenant.end(Kind::Transaction, honest.text()).await.problem(401, "failed to get session data");
     assert_eq!(server.count("transaction_evidence").await, 0);

@@ -28,8 +28,7 @@ pub struct Begun {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Registration, Self::MfaRegistration, Self::Login, Self::UserLogin, Self::MfaLogin, Self::Transaction];
+    pub const ALL: [Self; 6] = [Self::Registration, Self::MfaRegistration, Self::Login, Self::UserLogin, Self::MfaLogin, Self::Transaction];
 
     /// Where under the tenant it begins and ends.
     pub const fn path(self) -> &'static str {
