@@ -81,7 +81,10 @@ fn user_id(object: &JsonObject) -> Option<UserId> {
 }
 
 /// Characters that a name may have.
-const NAME_CHARS: usize = 128;
+pub(super) const NAME_CHARS: usize = 128;
+
+/// Bytes that an icon's URL may have.
+pub(super) const ICON_BYTES: usize = 2048;
 
 fn parse(object: &JsonObject) -> Result<Initialize, Error> {
     let members = object.members()?;
@@ -100,7 +103,7 @@ fn parse(object: &JsonObject) -> Result<Initialize, Error> {
             faults.add(format!("{name} cannot have more than {NAME_CHARS} entries"));
         }
     }
-    if icon.as_ref().is_some_and(|v| v.len() > 2048 || Url::parse(v).is_err()) {
+    if icon.as_ref().is_some_and(|v| v.len() > ICON_BYTES || Url::parse(v).is_err()) {
         faults.add("icon must be a valid URL".to_owned());
     }
     faults.into_result()?;
