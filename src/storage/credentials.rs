@@ -110,7 +110,9 @@ impl Store {
             tenant.as_uuid(),
             user.as_str()
         )?;
-        rows.into_iter().map(|row| CredentialId::try_from(row.id.as_slice()).or_corrupt(TABLE, &format_args!("of tenant {tenant}"))).collect()
+        rows.into_iter()
+            .map(|row| CredentialId::try_from(row.id.as_slice()).or_corrupt(TABLE, &format_args!("of tenant {tenant}")))
+            .collect()
     }
 
     /// A page of a tenant's credentials, or of one of its users', in the order in which they were made (of those of one instant, in the

@@ -134,7 +134,8 @@ fn problem(status: u16, titles: &[&str]) -> Value {
         "content": {"application/json": {"schema": {"allOf": [reference("Error"), says]}}},
     });
     if status == 503 {
-        response["headers"] = json!({"Retry-After": {"description": "Seconds, where trying again makes sense", "schema": {"type": "integer"}}});
+        response["headers"] =
+            json!({"Retry-After": {"description": "Seconds, where trying again makes sense", "schema": {"type": "integer"}}});
     }
     response
 }

@@ -48,7 +48,9 @@ const BY_HOST: &str = "Of all tenants together whose RP ID is the `Host` of the 
 
 fn related_origins(id: &'static str) -> Doc {
     let doc = Doc::new(id, "The origins that may use the RP ID (WebAuthn L3 section 5.11)");
-    doc.answers("The origins of the web, as browsers write them", "RelatedOrigins").refuses(404, "Not Found").refuses(503, "Service Unavailable")
+    doc.answers("The origins of the web, as browsers write them", "RelatedOrigins")
+        .refuses(404, "Not Found")
+        .refuses(503, "Service Unavailable")
 }
 
 fn passkey_endpoints(id: &'static str) -> Doc {
@@ -125,7 +127,8 @@ const NO_CREDENTIAL: &str = "credential with id '{id}' not found";
 
 fn credentials() -> Vec<Operation> {
     let path = "/{tenant_id}/credentials/{id}";
-    let doc = |id, summary| Doc::new(id, summary).behind_key().path("id", &credential_id(), "A credential's id").refuses(404, NO_CREDENTIAL);
+    let doc =
+        |id, summary| Doc::new(id, summary).behind_key().path("id", &credential_id(), "A credential's id").refuses(404, NO_CREDENTIAL);
     let rename = json!({
         "type": "object",
         "properties": {"name": {"type": "string", "minLength": 1, "maxLength": credentials::NAME_CHARS}},
