@@ -19,10 +19,13 @@ mod inspect;
 mod instruments;
 mod lost_replies;
 mod metadata;
+mod openapi;
 mod page;
 mod parallel;
 mod registration;
+mod signals;
 mod trust;
+mod well_known;
 
 /// One part of a JWS, read as JSON.
 fn decoded(part: &str) -> serde_json::Value {
