@@ -71,7 +71,7 @@ pub fn invalid(schema: &Value, value: &Value) -> Vec<String> {
 fn check(schema: &Map<String, Value>, value: &Value, at: &str, faults: &mut Vec<String>) {
     for (keyword, says) in schema {
         let holds = match keyword.as_str() {
-            "description" | "format" | "contentEncoding" | "examples" | "default" => true,
+            "description" | "format" | "contentEncoding" | "contentMediaType" | "examples" | "default" => true,
             "$ref" => {
                 check(referred(says).as_object().unwrap(), value, at, faults);
                 true

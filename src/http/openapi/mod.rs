@@ -21,6 +21,8 @@ use super::AppState;
 pub(super) struct Operation {
     method: Method,
     path: &'static str,
+    /// Paths that `path` describes too, and that are there for other methods besides.
+    shadowed: &'static [&'static str],
     handler: MethodRouter<AppState>,
     doc: Doc,
 }
@@ -42,28 +44,35 @@ pub(super) struct Doc {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
     Unasked,
+    /// Only with some requests.
+    Sometimes,
     Needed,
 }
 
 pub(super) fn get<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H, doc: Doc) -> Operation {
-    Operation { method: Method::GET, path, handler: on(MethodFilter::GET, handler), doc }
+    Operation { shadowed: &[], method: Method::GET, path, handler: on(MethodFilter::GET, handler), doc }
 }
 
 pub(super) fn post<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H, doc: Doc) -> Operation {
-    Operation { method: Method::POST, path, handler: on(MethodFilter::POST, handler), doc }
+    Operation { shadowed: &[], method: Method::POST, path, handler: on(MethodFilter::POST, handler), doc }
 }
 
 pub(super) fn patch<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H, doc: Doc) -> Operation {
-    Operation { method: Method::PATCH, path, handler: on(MethodFilter::PATCH, handler), doc }
+    Operation { shadowed: &[], method: Method::PATCH, path, handler: on(MethodFilter::PATCH, handler), doc }
 }
 
 pub(super) fn delete<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H, doc: Doc) -> Operation {
-    Operation { method: Method::DELETE, path, handler: on(MethodFilter::DELETE, handler), doc }
+    Operation { shadowed: &[], method: Method::DELETE, path, handler: on(MethodFilter::DELETE, handler), doc }
 }
 
 impl Operation {
     pub(super) const fn path(&self) -> &'static str {
         self.path
+    }
+
+    /// The same, at paths of its form that are another operation's, of another method.
+    pub(super) fn also_at(self, shadowed: &'static [&'static str]) -> Self {
+        Self { shadowed, ..self }
     }
 
     fn is_a_tenants(&self) -> bool {
@@ -89,6 +98,7 @@ impl Operation {
             "security".into(),
             match doc.key {
                 Key::Unasked => json!([]),
+                Key::Sometimes => json!([{}, {"apiKey": []}]),
                 Key::Needed => json!([{"apiKey": []}]),
             },
         );
@@ -154,6 +164,10 @@ impl Doc {
         Self { key: Key::Needed, ..self }
     }
 
+    pub(super) fn sometimes_behind_key(self) -> Self {
+        Self { key: Key::Sometimes, ..self }
+    }
+
     /// A parameter of the path.
     pub(super) fn path(mut self, name: &str, schema: &Value, description: &str) -> Self {
         self.parameters.push(json!({"name": name, "in": "path", "required": true, "schema": schema, "description": description}));
@@ -213,7 +227,9 @@ impl Doc {
 
 /// Gives `router` what the operations say.
 pub(super) fn mount(router: Router<AppState>, operations: Vec<Operation>) -> Router<AppState> {
-    operations.into_iter().fold(router, |router, operation| router.route(operation.path, operation.handler))
+    operations.into_iter().fold(router, |router, Operation { path, shadowed, handler, .. }| {
+        [path].iter().chain(shadowed).fold(router, |router, path| router.route(path, handler.clone()))
+    })
 }
 
 const ABOUT: &str = "Passkeys, second factors and confirmed transactions, for applications and their pages. Every JSON answer ends with a newline. \

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     domain::{
-        Attachment, AttestationFormat, AttestationPreference, AuditEventType, CredentialId, Hint, Page, RequestMeta, ResidentKey, UserId,
-        UserVerification,
+        Attachment, AttestationFormat, AttestationPreference, AuditEventType, CredentialId, Hint, Page, RequestMeta, ResidentKey,
+        TransactionId, TransactionState, UserId, UserVerification,
     },
     webauthn::OFFERED_ALGORITHMS,
 };
@@ -62,6 +62,9 @@ pub(super) fn components() -> Value {
             "Signals": signals(),
             "CreationOptions": creation_options(),
             "RegistrationResponse": registration_response(),
+            "RequestOptions": request_options(),
+            "AuthenticationResponse": authentication_response(),
+            "Transaction": transaction(),
         },
     })
 }
@@ -225,6 +228,40 @@ fn creation_options() -> Value {
     }))
 }
 
+/// WebAuthn L3 section 5.1.10.
+fn request_options() -> Value {
+    wrapped(&json!({
+        "type": "object",
+        "properties": {
+            "challenge": base64url(),
+            "timeout": {"type": "integer", "minimum": 1, "description": "Milliseconds"},
+            "rpId": {"type": "string"},
+            "allowCredentials": descriptors(),
+            "userVerification": texts(UserVerification::ALL),
+            "hints": {"type": "array", "items": texts(Hint::ALL)},
+        },
+        "required": ["challenge", "timeout", "rpId", "userVerification"],
+    }))
+}
+
+fn transaction() -> Value {
+    let instant = || json!({"type": "string", "format": "date-time"});
+    json!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "identifier": {"type": "string", "minLength": 1, "maxLength": TransactionId::MAX_CHARS, "description": "The application's name for it"},
+            "data": {"type": "string", "contentMediaType": "application/json", "description": "What was to be confirmed, in the form that is hashed"},
+            "created_at": instant(),
+            "updated_at": instant(),
+            "state": texts(TransactionState::ALL),
+            "confirmed_at": instant(),
+            "credential_id": credential_id(),
+        },
+        "required": ["id", "identifier", "data", "created_at", "updated_at", "state"],
+    })
+}
+
 fn wrapped(options: &Value) -> Value {
     json!({"type": "object", "properties": {"publicKey": options}, "required": ["publicKey"]})
 }
@@ -255,5 +292,19 @@ fn registration_response() -> Value {
             "transports": {"type": "array", "maxItems": 16, "items": {"type": "string", "maxLength": 32}},
         },
         "required": ["clientDataJSON", "attestationObject"],
+    }))
+}
+
+/// WebAuthn L3 section 5.1, `AuthenticationResponseJSON`.
+fn authentication_response() -> Value {
+    public_key_credential(&json!({
+        "type": "object",
+        "properties": {
+            "clientDataJSON": base64url(),
+            "authenticatorData": base64url(),
+            "signature": base64url(),
+            "userHandle": {"type": ["string", "null"], "contentEncoding": "base64url"},
+        },
+        "required": ["clientDataJSON", "authenticatorData", "signature"],
     }))
 }

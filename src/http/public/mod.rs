@@ -1,12 +1,16 @@
 //! The public listener: everything under `/{tenant_id}`, and a status page at the root.
 
 mod audit_logs;
+mod call;
 mod credentials;
 mod jwks;
+mod login;
+mod mfa;
 mod operations;
 mod registration;
 mod signals;
 mod status;
+mod transactions;
 mod well_known;
 
 use axum::{
@@ -20,7 +24,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::Url;
 
-pub(super) use self::registration::InitializeResponse;
+pub(super) use self::call::InitializeResponse;
 use super::{
     AppState, Error, cors, dev, extract,
     openapi::{self, Document},
@@ -66,7 +70,7 @@ pub(super) async fn tenant(State(state): State<AppState>, mut request: Request, 
 }
 
 /// The groups of paths of which a stranger learns nothing, not even that there is no such path.
-const BEHIND_KEY: [&str; 3] = ["audit_logs", "credentials", "signals"];
+const BEHIND_KEY: [&str; 5] = ["audit_logs", "credentials", "mfa", "signals", "transaction"];
 
 /// A path or a method that is not there: 404. In a group for backends the key is asked for first, as in the contract.
 async fn not_found(State(state): State<AppState>, mut parts: Parts) -> Error {

@@ -1,17 +1,16 @@
 //! Every operation of the public API: its path, its handler, and what the document says of it.
 
+mod ceremonies;
+
 use serde_json::json;
 
-use super::{audit_logs, credentials, jwks, registration, signals, status, well_known};
-use crate::http::{
-    error::USER_VERIFICATION_MISSING,
-    openapi::{self, Doc, Operation, credential_id, delete, get, patch, post, reference, user_id},
-};
+use super::{audit_logs, credentials, jwks, signals, status, well_known};
+use crate::http::openapi::{self, Doc, Operation, credential_id, delete, get, patch, reference, user_id};
 
 /// What is below `/{tenant_id}`.
 pub(super) fn of_tenants() -> Vec<Operation> {
     let mut operations = documents();
-    operations.extend(registrations());
+    operations.extend(ceremonies::operations());
     operations.extend(credentials());
     operations.extend(records());
     operations
@@ -79,46 +78,6 @@ fn documents() -> Vec<Operation> {
         ),
         get("/{tenant_id}/.well-known/webauthn", well_known::related_origins, related_origins("relatedOrigins")),
         get("/{tenant_id}/.well-known/passkey-endpoints", well_known::passkey_endpoints, passkey_endpoints("passkeyEndpoints")),
-    ]
-}
-
-fn registrations() -> Vec<Operation> {
-    let name = || json!({"type": "string", "minLength": 1, "maxLength": registration::NAME_CHARS});
-    let request = json!({
-        "type": "object",
-        "properties": {
-            "user_id": user_id(),
-            "username": name(),
-            "display_name": {"type": ["string", "null"], "maxLength": registration::NAME_CHARS, "description": "The username when it is left out"},
-            "icon": {"type": ["string", "null"], "format": "uri", "maxLength": registration::ICON_BYTES},
-        },
-        "required": ["user_id", "username"],
-    });
-    vec![
-        post(
-            "/{tenant_id}/registration/initialize",
-            registration::initialize,
-            Doc::new("initializeRegistration", "Begins the registration of a passkey")
-                .behind_key()
-                .body(&request, true)
-                .answers("What `navigator.credentials.create` takes", "CreationOptions")
-                .refuses(400, "unable to validate request")
-                .refuses(503, "Outcome Unknown"),
-        ),
-        post(
-            "/{tenant_id}/registration/finalize",
-            registration::finalize,
-            Doc::new("finalizeRegistration", "Ends the registration of a passkey")
-                .description("For browsers: the challenge is the proof that a backend began it.")
-                .body(&reference("RegistrationResponse"), true)
-                .answers("A token whose `ceremony` is `registration`", "Token")
-                .refuses(400, "unable to parse credential creation response")
-                .refuses(400, "received challenge does not match with any stored one")
-                .refuses(400, "failed to validate attestation")
-                .refuses(404, "user not found")
-                .refuses(422, USER_VERIFICATION_MISSING)
-                .refuses(503, "Outcome Unknown"),
-        ),
     ]
 }
 
