@@ -89,22 +89,27 @@ impl Server {
 
     /// Runs the program again with the same token and data, after [`Server::kill`] or [`Server::terminate`].
     pub async fn restart(&mut self) {
-        self.spec.env.clear();
-        (self.child, self.public, self.admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+        self.restart_unready().await;
         self.wait_until_ready().await;
     }
 
-    /// Waits until the program says that database and HSM are there; it listens before that.
+    /// The same, where something keeps it from ever being ready.
+    pub async fn restart_unready(&mut self) {
+        self.spec.env.clear();
+        (self.child, self.public, self.admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+    }
+
+    /// A second server with the same token and data, ready, which prints into the same log.
+    pub async fn beside(&self) -> Beside {
+        let (child, public, admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+        let beside = Beside { child, public, admin };
+        wait_until_ready(beside.admin).await;
+        beside
+    }
+
+    /// Waits until the program says that database, HSM and root secret are there; it listens before that.
     async fn wait_until_ready(&self) {
-        let (admin, started) = (self.admin_api(), Instant::now());
-        loop {
-            let answer = admin.get("/health/ready").await;
-            if answer.status == 200 {
-                return;
-            }
-            assert!(started.elapsed() < PATIENCE, "not ready after {PATIENCE:?}: {}", answer.body);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        wait_until_ready(self.admin).await;
     }
 
     /// `kill -9`.
@@ -216,6 +221,42 @@ impl Server {
     }
 }
 
+async fn wait_until_ready(admin: SocketAddr) {
+    let (admin, started) = (Api::new(&format!("http://{admin}")), Instant::now());
+    loop {
+        let answer = admin.get("/health/ready").await;
+        if answer.status == 200 {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "not ready after {PATIENCE:?}: {}", answer.body);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A server beside another one; it is killed when this is dropped. See [`Server::beside`].
+pub struct Beside {
+    child: Child,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Beside {
+    pub fn api(&self) -> Api {
+        Api::new(&format!("http://localhost:{}", self.public.port()))
+    }
+
+    pub fn admin_api(&self) -> Api {
+        Api::new(&format!("http://{}", self.admin))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Server {
     #[expect(clippy::print_stderr, reason = "a failed test shows what the server said")]
     fn drop(&mut self) {
@@ -236,6 +277,8 @@ pub struct TenantSpec {
     pub timeout: u32,
     pub user_verification: &'static str,
     pub attestation: &'static str,
+    /// What the contract does not know: members of `settings`.
+    pub settings: Value,
 }
 
 impl Default for TenantSpec {
@@ -248,6 +291,7 @@ impl Default for TenantSpec {
             timeout: 60_000,
             user_verification: "preferred",
             attestation: "direct",
+            settings: serde_json::json!({}),
         }
     }
 }
@@ -263,6 +307,7 @@ impl TenantSpec {
                 "attestation_preference": self.attestation,
                 "resident_key_requirement": "preferred",
             },
+            "settings": self.settings,
         })
     }
 }
