@@ -8,7 +8,7 @@
 //   #steps [data-step=initialize|credential|finalize|verify][data-state=waiting|running|done|failed]
 //   #error (hidden unless there is one) with #error-title, #error-details, #error-status; [data-status] is the number, 0 for the browser's own
 //   #verification[data-state=pending|verified|refused|unverifiable], #verification-text
-//   #checks [data-check=signature|key|audience|expiry|issued|credential|ceremony|user|transaction][data-state=pass|fail|unknown]
+//   #checks [data-check=signature|key|audience|expiry|issued|credential|ceremony|user|transaction|data][data-state=pass|fail|unknown]
 //   #claims and #header: [data-member=NAME] with [data-json], the member's value as JSON
 //   #token-raw (its text is the token), #jwk, #facts, #examples, #notice, [data-copy=ID]
 //   #passkey-list [data-credential=ID][data-kind=passkey|mfa], #events [data-event=TYPE]
@@ -119,7 +119,7 @@ function payment(data) {
     begin: () => backend("/transaction/initialize", { user_id: user, transaction_id: transaction, transaction_data: data }),
     ask: getCredential,
     finish: (credential) => backend("/transaction/finalize", credential),
-    expected: { ceremony: "transaction", user, transaction },
+    expected: { ceremony: "transaction", user, transaction: { id: transaction, data } },
   };
 }
 

@@ -1,7 +1,7 @@
 // Tokens: decoded, and checked against the JWKS as any application would.
 
 import { Problem, parseJson } from "./server.js";
-import { decodeBase64url } from "./webauthn.js";
+import { decodeBase64url, encodeBase64url } from "./webauthn.js";
 
 const EC = ["kty", "crv", "x", "y"];
 const RSA = ["kty", "n", "e"];
@@ -49,9 +49,16 @@ async function checkSignature(token, jwk) {
 
 const judge = (good, pass, fail) => (good ? ["pass", pass] : ["fail", fail]);
 
+/** SHA-256 of a transaction's data as the server hashes it: an object of strings as Go's encoding/json writes it, its names sorted. */
+async function hashOfData(data) {
+  const sorted = JSON.stringify(data, Object.keys(data).sort());
+  const text = sorted.replace(/[<>&\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return encodeBase64url(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+}
+
 /**
  * Every check as `{name: [state, text]}`, and the key used. `expected` is what the page knows of the ceremony: `rpId`, `credential` (its id),
- * `ceremony`, and where they were given, `user` and `transaction`.
+ * `ceremony`, and where they were given, `user` and `transaction` (its id and data).
  */
 export async function checkToken(token, jwks, expected) {
   const { header, claims } = token;
@@ -72,7 +79,10 @@ export async function checkToken(token, jwks, expected) {
     checks.user = judge(claims.sub === expected.user, "User: the one who was asked", `User: ${claims.sub} is not ${expected.user}`);
   }
   if (expected.transaction !== undefined) {
-    checks.transaction = judge(claims.trans === expected.transaction, "Transaction: the one that was shown", "Transaction: another than was shown");
+    const { id, data } = expected.transaction;
+    checks.transaction = judge(claims.trans === id, "Transaction: the one just begun", "Transaction: not the one just begun");
+    // What PSD2 calls dynamic linking: the token vouches for this amount and this payee.
+    checks.data = judge(claims.trans_hash === (await hashOfData(data)), "Data: what was shown here", "Data: not what was shown here");
   }
   return { checks, jwk };
 }

@@ -67,8 +67,12 @@ const MEANING = {
   iat: (v) => `Made ${when(v)}`,
   exp: (v) => `Until ${when(v)}: ${remaining(v)}`,
   auth_time: (v) => `The user answered ${when(v)}`,
+  uv: (v) => (v ? "The user was verified: by PIN, fingerprint or the like" : "Somebody was there; who, was not verified"),
+  be: (v) => (v ? "The passkey may be synced between devices" : "The passkey never leaves its device"),
+  bs: (v) => (v ? "It is synced" : "It is not synced"),
   amr: () => "How the user was recognised (RFC 8176)",
   trans: () => "The transaction that was confirmed",
+  trans_hash: () => "SHA-256 of its data",
 };
 
 /** A row of a list of members; `data-json` has the value for tests. */

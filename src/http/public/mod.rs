@@ -48,7 +48,11 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
         .layer(from_fn(cors::layer))
         .layer(from_fn_with_state(state.clone(), tenant));
     // What is added from here on is no tenant's.
-    if state.dev.is_some() { router.clone().merge(dev::router(state, router)) } else { router.route("/", get(status::page).fallback(method_not_allowed)) }
+    if state.dev.is_some() {
+        router.clone().merge(dev::router(state, router))
+    } else {
+        router.route("/", get(status::page).fallback(method_not_allowed))
+    }
 }
 
 /// Finds the tenant that the path names. Any other first segment is a malformed tenant id, as in the contract.
