@@ -10,11 +10,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{process::Command, time::timeout};
 
-use super::{Failure, Output, Setup, setup::block_on};
+use super::{Failure, Output, Setup, hsm::REWRAP_ADVICE, setup::block_on};
 use crate::{
     domain::{Clock as _, KeyState, SigningKey, SystemClock, Tenant},
-    hsm::{HEALTH_KEY, Inventory, signer::Step},
-    services::Services,
+    hsm::{HEALTH_KEY, Inventory, ROOT_KEY, signer::Step},
+    services::{RootSecret, RootSecretError, RootSecretState, Services},
     storage::Store,
 };
 
@@ -175,6 +175,7 @@ async fn check_keys(setup: &Setup, hsm_well: bool) -> Vec<Finding> {
     let mut findings = incomplete(&services).await.unwrap_or_else(|failure| vec![unreadable(&failure)]);
     if hsm_well {
         findings.extend(compare(&services).await);
+        findings.push(check_root_secret(&services).await);
     }
     services.context.signer.shutdown().await;
     services.context.store.close().await;
@@ -215,6 +216,19 @@ async fn compare(services: &Services) -> Vec<Finding> {
     }
 }
 
+/// Whether this token opens the deployment's root secret. Makes nothing.
+async fn check_root_secret(services: &Services) -> Finding {
+    const NAME: &str = "root secret";
+    match RootSecret::check(&services.context).await {
+        Ok(RootSecretState::NotMade) => Finding::good(NAME, "not there yet: it is made when the server starts"),
+        Ok(RootSecretState::Opens(serial)) => Finding::good(NAME, format!("the token with serial {serial} opens it")),
+        Err(error @ (RootSecretError::NoEnvelope(_) | RootSecretError::DoesNotOpen(_))) => {
+            Finding::bad(NAME, error.to_string(), REWRAP_ADVICE)
+        }
+        Err(error) => Finding::bad(NAME, Failure::from_error(&error).to_string(), "see to the database and the HSM, then run doctor again"),
+    }
+}
+
 /// Keys that the database has and the token lacks, and the other way round.
 fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
     let on_token: BTreeMap<&[u8], u32> = inventory.keys.iter().map(|k| (k.cka_id.as_slice(), k.private_keys)).collect();
@@ -248,7 +262,7 @@ fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
 /// Whether no row owns the key of that `CKA_ID`.
 fn is_unowned(cka_id: &[u8], keys: &[SigningKey]) -> bool {
     let owns = |k: &SigningKey| k.cka_id.as_deref() == Some(cka_id) || k.id.as_bytes().as_slice() == cka_id;
-    cka_id != HEALTH_KEY.as_bytes() && !keys.iter().any(owns)
+    ![HEALTH_KEY, ROOT_KEY].iter().any(|reserved| reserved.as_bytes() == cka_id) && !keys.iter().any(owns)
 }
 
 #[cfg(test)]
@@ -279,7 +293,7 @@ mod tests {
         }
     }
 
-    /// A token of serial `here` with these keys and the health key.
+    /// A token of serial `here` with these keys, the health key and the root key.
     fn token<'a>(keys: impl IntoIterator<Item = &'a SigningKey>) -> Inventory {
         let on_token = |id: &[u8]| InventoryKey {
             cka_id: id.to_vec(),
@@ -288,7 +302,8 @@ mod tests {
             private_keys: 1,
             public_keys: 1,
         };
-        let keys = keys.into_iter().map(|k| on_token(k.id.as_bytes())).chain([on_token(HEALTH_KEY.as_bytes())]).collect();
+        let keys =
+            keys.into_iter().map(|k| on_token(k.id.as_bytes())).chain([HEALTH_KEY, ROOT_KEY].map(|k| on_token(k.as_bytes()))).collect();
         let [label, manufacturer, model, firmware, module, module_sha256, library] = Default::default();
         let serial = "here".to_owned();
         Inventory { token: TokenInfo { label, serial, manufacturer, model, firmware, module, module_sha256, library }, keys }
