@@ -219,7 +219,7 @@ async function offerAutofill() {
     const credential = await getCredential(options, { mediation: "conditional", signal: mine.abort.signal });
     if (offer === mine) await run(autofillLogin(options, credential));
   } catch (cause) {
-    if (offer === mine) showAutofill("off", `No passkeys in this field: ${cause.message}. ${cause.details ?? ""}`);
+    if (offer === mine) showAutofill("off", `No passkeys in this field: ${cause.message}.`);
   }
 }
 

@@ -20,15 +20,15 @@ use crate::support::mint::Mint;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 const TENANT: &str = "4d3c2b1a-0000-4000-8000-00000000beef";
-pub const KID: &str = "0f1e2d3c-1111-4111-8111-11111111cafe";
+pub(super) const KID: &str = "0f1e2d3c-1111-4111-8111-11111111cafe";
 /// Whose passkeys all are.
-pub const USER: &str = "5b8f2c1e-7a44-4f0e-9d57-0c3c7a1f6a21";
+pub(super) const USER: &str = "5b8f2c1e-7a44-4f0e-9d57-0c3c7a1f6a21";
 
 type EditClaims = fn(&mut Value);
 type EditToken = fn(&str) -> String;
 
 /// What the server answers next.
-pub struct Answers {
+pub(super) struct Answers {
     pub mint: Mint,
     pub origin: String,
     pub initialize: Option<(u16, Value)>,
@@ -45,10 +45,10 @@ pub struct Answers {
     transaction: Value,
 }
 
-pub type Shared = Arc<Mutex<Answers>>;
+pub(super) type Shared = Arc<Mutex<Answers>>;
 
 /// Serves the page on a free port of localhost; returns its origin and the knobs.
-pub async fn serve() -> (String, Shared) {
+pub(super) async fn serve() -> (String, Shared) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://localhost:{}", listener.local_addr().unwrap().port());
     let shared = Arc::new(Mutex::new(Answers {
@@ -193,6 +193,7 @@ impl Answers {
             "amr": ["pop", "user"], "auth_time": now, "uv": true, "be": false, "bs": false,
         });
         if ceremony == "transaction" {
+            self.transaction.sort_all_objects();
             let text =
                 self.transaction["transaction_data"].to_string().replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
             claims["trans"] = self.transaction["transaction_id"].clone();

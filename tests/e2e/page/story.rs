@@ -7,7 +7,7 @@ use super::{
     server::{USER, serve},
     verdict,
 };
-use crate::support::chromium::{Chromium, Page};
+use crate::support::chromium::{Chromium, Page, Protocol, Transport};
 
 /// Presses a button as a user does, and waits for the outcome: the state of the body.
 async fn press(page: &mut Page, button: &str) -> String {
@@ -55,10 +55,23 @@ async fn a_passkey_that_is_picked_in_the_field_signs_in() {
     let browser = Chromium::launch().await;
     let (origin, answers) = serve().await;
     answers.lock().await.resident_key = "required";
-    let mut page = open(&browser, &origin).await;
-    assert_eq!(page.text("document.getElementById('autofill').dataset.state").await, "waiting");
+    let mut page = browser.page().await;
+    page.view(1200, false).await;
+    let authenticator = page.add_authenticator(Protocol::Ctap2, Transport::Internal).await;
+    page.navigate(&format!("{origin}/")).await;
+    page.wait_for("document.body.dataset.state === 'ready'").await;
     assert_eq!(register(&mut page).await, "done");
     assert_eq!(page.text("document.getElementById('autofill').dataset.state").await, "off");
+
+    // Nobody picks one: the page waits, and what the user does instead ends that.
+    page.set_presence(&authenticator, false).await;
+    page.evaluate("document.getElementById('sign-out').click()").await;
+    page.wait_for("document.getElementById('autofill').dataset.state === 'waiting'").await;
+    picture(&mut page, "autofill").await;
+    assert_eq!(page.text("document.body.dataset.state").await, "ready");
+    page.set_presence(&authenticator, true).await;
+    assert_eq!(press(&mut page, "login-any").await, "done");
+    assert_eq!(page.text("document.body.dataset.flow").await, "login");
 
     // The browser's user, who is simulated, picks at once.
     page.evaluate("document.getElementById('sign-out').click()").await;
@@ -100,7 +113,10 @@ async fn lists_renames_and_deletes_passkeys() {
     assert_eq!(press(&mut page, "mfa-register").await, "done");
     let names = "[...document.querySelectorAll('#passkey-list strong')].map(e => e.textContent)";
     assert_eq!(page.evaluate(names).await, json!(["Key 1", "Key 2"]));
-    assert_eq!(page.evaluate("[...document.querySelectorAll('#passkey-list li')].map(e => e.dataset.kind)").await, json!(["passkey", "mfa"]));
+    assert_eq!(
+        page.evaluate("[...document.querySelectorAll('#passkey-list li')].map(e => e.dataset.kind)").await,
+        json!(["passkey", "mfa"])
+    );
 
     page.evaluate("document.querySelector('[aria-label=\"Rename Key 1\"]').click()").await;
     picture(&mut page, "renaming").await;
