@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::json;
 use crate::{
-    domain::CredentialId,
+    domain::{CredentialId, Operation},
     services,
-    webauthn::{CeremonyRefusal, ParseError, Refusal},
+    webauthn::{AssertionParseError, AuthenticationRefusal, CeremonyRefusal, ParseError, Refusal},
 };
 
 /// An answer that is not a success.
@@ -85,6 +85,16 @@ impl Error {
         Self::new(StatusCode::UNAUTHORIZED, "The api key is invalid", "api keys needs to be an apiKey Header and 32 byte long")
     }
 
+    /// No API key where one is needed for what the body asks.
+    pub(super) fn api_key_missing() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "api key is missing", "")
+    }
+
+    /// A path that names no user that there can be.
+    pub(super) fn user_id_invalid() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid user id", "")
+    }
+
     /// A body that cannot be read as what it should be.
     pub(super) fn unprocessable(details: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "unable to process request", details)
@@ -147,16 +157,73 @@ impl Error {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, USER_VERIFICATION_MISSING, refusal.to_string())
             }
             E::CredentialRefused(refusal) => {
-                // Two details are exact in the contract; the whole text is in the log and in the audit event.
-                let details = match refusal.refusal() {
-                    Refusal::Ceremony(CeremonyRefusal::Challenge) => "Error validating challenge".to_owned(),
-                    Refusal::Ceremony(CeremonyRefusal::Origin { .. }) => "Error validating origin".to_owned(),
-                    _ => refusal.to_string(),
-                };
+                let ceremony = if let Refusal::Ceremony(refusal) = refusal.refusal() { quoted(refusal) } else { None };
+                let details = ceremony.map_or_else(|| refusal.to_string(), str::to_owned);
                 Self { cause: Some(refusal.to_string().into()), ..refused(details) }
             }
             other => other.into(),
         }
+    }
+
+    /// A body that is no assertion: refused in the contract's words, the rest goes to the log.
+    pub(super) fn assertion_unreadable(operation: Operation, error: &AssertionParseError) -> Self {
+        use AssertionParseError as E;
+        let title = if operation == Operation::Transaction { "unable to finish transaction" } else { "unable to finish login" };
+        let details = match error {
+            E::Credential(_) | E::ClientData(_) => "Parse error for Assertion".to_owned(),
+            E::AuthenticatorData(_) => "Error unmarshalling auth data".to_owned(),
+            E::IdMissing | E::IdNotBase64Url | E::Type => error.to_string(),
+        };
+        Self { cause: Some(error.to_string().into()), ..Self::new(StatusCode::BAD_REQUEST, title, details) }
+    }
+
+    /// What a service said while a login was begun.
+    pub(super) fn login_initialize(error: services::Error) -> Self {
+        match error {
+            services::Error::UserNotFound => Self::new(StatusCode::NOT_FOUND, "user not found", ""),
+            // The contract's answer is of status 500, for what is no fault of the server's.
+            services::Error::NoCredentials => {
+                Self::new(StatusCode::BAD_REQUEST, format!("failed to create webauthn assertion options for login: {error}"), "")
+            }
+            other => other.into(),
+        }
+    }
+
+    /// What a service said while a transaction was begun.
+    pub(super) fn transaction_initialize(error: services::Error) -> Self {
+        use services::Error as E;
+        match error {
+            E::UserNotFound => Self::new(StatusCode::NOT_FOUND, "unable to find user", ""),
+            E::TransactionExists => Self::new(StatusCode::CONFLICT, error.to_string(), ""),
+            E::NoCredentials => Self::new(StatusCode::BAD_REQUEST, "user has no suitable credentials for this operation", ""),
+            other => other.into(),
+        }
+    }
+
+    /// What a service said while a login or a transaction was finalized.
+    pub(super) fn authentication(error: services::Error) -> Self {
+        use services::Error as E;
+        let refused = |title, details: String| Self::new(StatusCode::UNAUTHORIZED, title, details);
+        match error {
+            E::UnknownChallenge | E::UnknownTransaction => refused("failed to get session data", error.to_string()),
+            E::UnknownUserHandle | E::UserNotFound => refused("failed to get user handle", error.to_string()),
+            E::CeremonyExpired | E::UnknownCredential => refused("failed to validate assertion", error.to_string()),
+            E::AssertionRefused(refusal) => {
+                let ceremony = if let AuthenticationRefusal::Ceremony(refusal) = refusal.refusal() { quoted(refusal) } else { None };
+                let details = ceremony.map_or_else(|| refusal.to_string(), str::to_owned);
+                Self { cause: Some(refusal.to_string().into()), ..refused("failed to validate assertion", details) }
+            }
+            other => other.into(),
+        }
+    }
+}
+
+/// The details that are exact in the contract; the whole text is in the log and in the audit event.
+fn quoted(refusal: &CeremonyRefusal) -> Option<&'static str> {
+    match refusal {
+        CeremonyRefusal::Challenge => Some("Error validating challenge"),
+        CeremonyRefusal::Origin { .. } => Some("Error validating origin"),
+        _ => None,
     }
 }
 

@@ -1,12 +1,15 @@
 //! What handlers ask of a request: its API key, its JSON members.
 
+use std::{borrow::Cow, fmt, str::FromStr};
+
 use axum::{body::Bytes, extract::FromRequestParts};
 use hyper::{HeaderMap, header, http::request::Parts};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use super::{AppState, Error};
-use crate::domain::{ApiKey, Tenant};
+use crate::domain::{ApiKey, Tenant, go_json};
 
 /// Proof that the caller holds one of the tenant's API keys. Comes before the body among a handler's arguments, so that a stranger's body
 /// is not looked at.
@@ -17,10 +20,52 @@ impl FromRequestParts<AppState> for Backend {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
-        let tenant = parts.extensions.get::<Tenant>().ok_or_else(Error::tenant_not_found)?.id;
-        let header = parts.headers.get("apikey").and_then(|v| v.to_str().ok());
+        let tenant = parts.extensions.get::<Tenant>().ok_or_else(Error::tenant_not_found)?;
+        Self::identified(state, tenant, &parts.headers).await
+    }
+}
+
+impl Backend {
+    /// The proof, from a request's headers.
+    ///
+    /// # Errors
+    /// 401 without a key, or with one that opens nothing.
+    pub(super) async fn identified(state: &AppState, tenant: &Tenant, headers: &HeaderMap) -> Result<Self, Error> {
+        let header = headers.get(API_KEY).and_then(|v| v.to_str().ok());
         let key: ApiKey = header.and_then(|v| v.parse().ok()).ok_or_else(Error::api_key_invalid)?;
-        if state.services.api_keys.authenticate(tenant, &key).await? { Ok(Self) } else { Err(Error::api_key_invalid()) }
+        if state.services.api_keys.authenticate(tenant.id, &key).await? { Ok(Self) } else { Err(Error::api_key_invalid()) }
+    }
+
+    /// Whether a request has no key at all, or an empty one.
+    pub(super) fn shows_nothing(headers: &HeaderMap) -> bool {
+        headers.get(API_KEY).is_none_or(|value| value.as_bytes().trim_ascii().is_empty())
+    }
+}
+
+const API_KEY: &str = "apikey";
+
+/// The last segment of the path: whatever was sent in the place of an id. What the query or the body calls an id does not count, unlike in
+/// the contract: rules of gateways go by the path.
+#[derive(Debug)]
+pub(super) struct LastSegment(Vec<u8>);
+
+impl FromRequestParts<AppState> for LastSegment {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Self::Rejection> {
+        Ok(Self(percent_decode_str(parts.uri.path().rsplit('/').next().unwrap_or_default()).collect()))
+    }
+}
+
+impl LastSegment {
+    /// As text; `None` when it is none.
+    pub(super) fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// As text that can be shown, whatever it is.
+    pub(super) fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
     }
 }
 
@@ -39,6 +84,15 @@ impl Faults {
         self.0.push(fault);
     }
 
+    /// What `text` says, which must be there and not be empty; else that is a fault, called `name`.
+    pub(super) fn required<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, text: Option<String>) -> Option<T> {
+        let parsed = match text.filter(|text| !text.is_empty()) {
+            None => Err(format!("{name} is a required field")),
+            Some(text) => text.parse().map_err(|e| format!("{name}: {e}")),
+        };
+        parsed.map_err(|fault| self.add(fault)).ok()
+    }
+
     /// # Errors
     /// When anything was wrong.
     pub(super) fn into_result(self) -> Result<(), Error> {
@@ -53,6 +107,14 @@ impl JsonObject {
         let media_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let is_json = media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
         if body.is_empty() || is_json { Ok(Self { body }) } else { Err(Error::unprocessable("Unsupported Media Type")) }
+    }
+
+    /// The same with U+FFFD for each byte that is not UTF-8, as Go reads JSON.
+    pub(super) fn coerced(self) -> Self {
+        match go_json::coerce_utf8(&self.body) {
+            Cow::Borrowed(_) => self,
+            Cow::Owned(text) => Self { body: text.into() },
+        }
     }
 
     /// Reads the members. What follows the object is ignored, as in the contract.
@@ -91,13 +153,17 @@ pub(super) struct Members<'a> {
 }
 
 impl Members<'_> {
+    /// The JSON called `name`, as it was sent; `None` when it is missing or null.
+    pub(super) fn json(&self, name: &str) -> Option<&str> {
+        self.find(name).map(RawValue::get).filter(|raw| *raw != "null")
+    }
+
     /// The text called `name`; `None` when it is missing or null.
     ///
     /// # Errors
     /// 400 when it is anything else.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Error> {
-        let Some((_, raw)) = self.members.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)) else { return Ok(None) };
-        let raw = raw.get();
+        let Some(raw) = self.find(name).map(RawValue::get) else { return Ok(None) };
         serde_json::from_str(raw).map_err(|_| {
             let found = match raw.as_bytes().first() {
                 Some(b'{') => "object",
@@ -109,6 +175,10 @@ impl Members<'_> {
             let end = (raw.as_ptr() as usize).saturating_sub(self.body.as_ptr() as usize) + raw.len();
             Error::unprocessable(format!("Unmarshal type error: expected=string, got={found}, field={name}, offset={end}"))
         })
+    }
+
+    fn find(&self, name: &str) -> Option<&RawValue> {
+        self.members.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, raw)| *raw)
     }
 }
 
@@ -166,6 +236,22 @@ mod tests {
         for absent in ["", "{}", "null", r#"{"user_id":null}"#] {
             assert_eq!(text(absent), Ok(None), "{absent}");
         }
+    }
+
+    #[test]
+    fn json_is_as_it_was_sent() {
+        let json = |body| object(body).unwrap().coerced().members().unwrap().json("data").map(str::to_owned);
+        assert_eq!(json(r#"{"DATA": {"a" :1e3, "a":2} }"#).as_deref(), Some(r#"{"a" :1e3, "a":2}"#));
+        assert_eq!((json(r#"{"data": null }"#), json("{}"), json("")), (None, None, None));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced_where_that_is_asked_for() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        let object = JsonObject::new(&headers, Bytes::from_static(b"{\"user_id\":\"a\xff\"}")).unwrap();
+        assert!(object.members().is_err());
+        assert_eq!(object.coerced().members().unwrap().text("user_id").unwrap().as_deref(), Some("a\u{fffd}"));
     }
 
     #[test]

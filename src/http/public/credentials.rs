@@ -1,18 +1,13 @@
 //! `GET /{tenant_id}/credentials`, `GET | PATCH | DELETE /{tenant_id}/credentials/{id}`
 
-use axum::{
-    Extension,
-    extract::{FromRequestParts, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hyper::{HeaderMap, http::request::Parts};
-use percent_encoding::percent_decode_str;
+use hyper::HeaderMap;
 use serde::Serialize;
 
 use super::{
     AppState, Error,
-    extract::{Backend, Faults, JsonObject},
+    extract::{Backend, Faults, JsonObject, LastSegment},
 };
 use crate::{
     domain::{Credential, CredentialId, Order, RequestMeta, Tenant, UserId},
@@ -67,7 +62,7 @@ pub(super) async fn get(
     State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     _: Backend,
-    PathId(id): PathId,
+    id: LastSegment,
 ) -> Result<GoJson<CredentialResponse>, Error> {
     Ok(GoJson(state.services.credentials.get(&tenant, &parse_id(&id)?).await?.into()))
 }
@@ -77,7 +72,7 @@ pub(super) async fn rename(
     State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     _: Backend,
-    PathId(id): PathId,
+    id: LastSegment,
     Extension(meta): Extension<RequestMeta>,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
@@ -92,30 +87,16 @@ pub(super) async fn delete(
     State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
     _: Backend,
-    PathId(id): PathId,
+    id: LastSegment,
     Extension(meta): Extension<RequestMeta>,
 ) -> Result<Response, Error> {
     state.services.credentials.delete(&tenant, &parse_id(&id)?, &meta).await?;
     Ok(error::no_content(HeaderMap::new()))
 }
 
-/// The last segment of the path: whatever was sent in the place of an id. What the query or the body calls an id does not count, unlike in
-/// the contract: rules of gateways go by the path.
-#[derive(Debug)]
-pub(super) struct PathId(String);
-
-impl FromRequestParts<AppState> for PathId {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Self::Rejection> {
-        let segment = parts.uri.path().rsplit('/').next().unwrap_or_default();
-        Ok(Self(percent_decode_str(segment).decode_utf8_lossy().into_owned()))
-    }
-}
-
 /// What is no id at all is not found either.
-fn parse_id(text: &str) -> Result<CredentialId, Error> {
-    text.parse().map_err(|_| Error::credential_not_found(text))
+fn parse_id(id: &LastSegment) -> Result<CredentialId, Error> {
+    id.text().and_then(|text| text.parse().ok()).ok_or_else(|| Error::credential_not_found(&id.shown()))
 }
 
 /// Whose credentials, if one user's, and in which order: the newest first unless it says otherwise.

@@ -1,10 +1,14 @@
 //! The public listener: everything under `/{tenant_id}`, and a status page at the root.
 
 mod audit_logs;
+mod call;
 mod credentials;
 mod jwks;
+mod login;
+mod mfa;
 mod registration;
 mod status;
+mod transactions;
 
 use axum::{
     Router,
@@ -16,7 +20,7 @@ use axum::{
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-pub(super) use self::registration::InitializeResponse;
+pub(super) use self::call::InitializeResponse;
 use super::{AppState, Error, cors, dev, extract};
 use crate::domain::TenantId;
 
@@ -29,6 +33,16 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
         .route("/{tenant_id}/credentials/{id}", get(credentials::get).patch(credentials::rename).delete(credentials::delete))
         .route("/{tenant_id}/registration/initialize", post(registration::initialize))
         .route("/{tenant_id}/registration/finalize", post(registration::finalize))
+        .route("/{tenant_id}/login/initialize", post(login::initialize))
+        .route("/{tenant_id}/login/finalize", post(login::finalize))
+        .route("/{tenant_id}/mfa/registration/initialize", post(mfa::initialize_registration))
+        .route("/{tenant_id}/mfa/registration/finalize", post(mfa::finalize_registration))
+        .route("/{tenant_id}/mfa/login/initialize", post(mfa::initialize_login))
+        .route("/{tenant_id}/mfa/login/finalize", post(mfa::finalize_login))
+        // A user may be called `initialize`, or `finalize`.
+        .route("/{tenant_id}/transaction/initialize", post(transactions::initialize).get(transactions::list))
+        .route("/{tenant_id}/transaction/finalize", post(transactions::finalize).get(transactions::list))
+        .route("/{tenant_id}/transaction/{user_id}", get(transactions::list))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(from_fn(cors::layer))
@@ -52,7 +66,7 @@ pub(super) async fn tenant(State(state): State<AppState>, mut request: Request, 
 }
 
 /// The groups of paths of which a stranger learns nothing, not even that there is no such path.
-const BEHIND_KEY: [&str; 2] = ["audit_logs", "credentials"];
+const BEHIND_KEY: [&str; 4] = ["audit_logs", "credentials", "mfa", "transaction"];
 
 /// A path or a method that is not there: 404. In a group for backends the key is asked for first, as in the contract.
 async fn not_found(State(state): State<AppState>, mut parts: Parts) -> Error {

@@ -1,59 +1,28 @@
-//! `POST /{tenant_id}/registration/{initialize,finalize}`
+//! `POST /{tenant_id}/registration/{initialize,finalize}`, and what second factors have in common with them.
 
 use axum::{Extension, extract::State};
-use hyper::HeaderMap;
-use serde::Serialize;
 use url::Url;
 
 use super::{
     AppState, Error,
-    extract::{Backend, Faults, JsonObject},
+    call::{BackendCall, InitializeResponse, TokenResponse, vouched},
+    extract::{Faults, Members},
 };
 use crate::{
-    domain::{AuditEventType, Operation, RequestMeta, Tenant, UserId},
+    domain::{Operation, RequestMeta, Tenant},
     http::{body::WholeBody, json::GoJson},
     services::Initialize,
     webauthn::{CreationOptions, RegistrationCredential},
 };
 
-/// `{"publicKey": ...}`, what `navigator.credentials.create` takes.
-#[derive(Debug, Serialize)]
-pub(in crate::http) struct InitializeResponse {
-    #[serde(rename = "publicKey")]
-    public_key: CreationOptions,
-}
-
-/// `{"token": "..."}`
-#[derive(Debug, Serialize)]
-pub(super) struct TokenResponse {
-    token: String,
-}
-
-/// An application's backend begins a registration for one of its users. What it is refused is in the tenant's audit log, for it has shown
-/// its API key.
+/// An application's backend begins a registration for one of its users.
 pub(super) async fn initialize(
     State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
-    _: Backend,
     Extension(meta): Extension<RequestMeta>,
-    headers: HeaderMap,
-    body: Result<WholeBody, Error>,
-) -> Result<GoJson<InitializeResponse>, Error> {
-    let object = body.and_then(|WholeBody(body)| JsonObject::new(&headers, body));
-    let request = match object {
-        Ok(object) => parse(&object).map_err(|refusal| (user_id(&object), refusal)),
-        Err(refusal) => Err((None, refusal)),
-    };
-    let request = match request {
-        Ok(request) => request,
-        Err((user, refusal)) => {
-            let (failed, reason) = (AuditEventType::RegistrationInitFailed, refusal.reason());
-            state.services.audit.refused(tenant.id, failed, &reason, user.as_ref(), &meta).await;
-            return Err(refusal);
-        }
-    };
-    let public_key = state.services.registration.initialize(&tenant, Operation::Registration, request, &meta).await?;
-    Ok(GoJson(InitializeResponse { public_key }))
+    call: BackendCall,
+) -> Result<GoJson<InitializeResponse<CreationOptions>>, Error> {
+    begin(&state, &tenant, Operation::Registration, &meta, call).await
 }
 
 /// A browser ends a registration. No API key: the challenge is the proof that a backend began it. The content type does not matter.
@@ -63,35 +32,48 @@ pub(super) async fn finalize(
     Extension(meta): Extension<RequestMeta>,
     WholeBody(body): WholeBody,
 ) -> Result<GoJson<TokenResponse>, Error> {
-    let credential = RegistrationCredential::parse(&body).map_err(|e| Error::credential_unreadable(&e))?;
-    let token =
-        state.services.registration.finalize(&tenant, Operation::Registration, &credential, &meta).await.map_err(Error::registration)?;
-    Ok(GoJson(TokenResponse { token: token.expose().to_owned() }))
+    end(&state, &tenant, Operation::Registration, &meta, &read(&body)?).await
 }
 
-impl InitializeResponse {
-    pub(in crate::http) fn new(public_key: CreationOptions) -> Self {
-        Self { public_key }
-    }
+/// Begins the registration of a passkey or of a second factor.
+pub(super) async fn begin(
+    state: &AppState,
+    tenant: &Tenant,
+    operation: Operation,
+    meta: &RequestMeta,
+    call: BackendCall,
+) -> Result<GoJson<InitializeResponse<CreationOptions>>, Error> {
+    let request = call.read(state, operation, parse).await?;
+    let options = state.services.registration.initialize(tenant, operation, request, meta).await?;
+    Ok(GoJson(InitializeResponse::new(options)))
 }
 
-/// Whom a request that is refused was about, if that much can be read.
-fn user_id(object: &JsonObject) -> Option<UserId> {
-    object.members().ok()?.text("user_id").ok()??.parse().ok()
+/// The credential that a body is.
+pub(super) fn read(body: &[u8]) -> Result<RegistrationCredential, Error> {
+    RegistrationCredential::parse(body).map_err(|e| Error::credential_unreadable(&e))
+}
+
+/// Ends either.
+pub(super) async fn end(
+    state: &AppState,
+    tenant: &Tenant,
+    operation: Operation,
+    meta: &RequestMeta,
+    credential: &RegistrationCredential,
+) -> Result<GoJson<TokenResponse>, Error> {
+    let token = state.services.registration.finalize(tenant, operation, credential, meta).await.map_err(Error::registration)?;
+    Ok(vouched(token))
 }
 
 /// Characters that a name may have.
 const NAME_CHARS: usize = 128;
 
-fn parse(object: &JsonObject) -> Result<Initialize, Error> {
-    let members = object.members()?;
+fn parse(members: &Members<'_>) -> Result<Initialize, Error> {
     let text = |name| Ok::<_, Error>(members.text(name)?.filter(|t| !t.is_empty()));
     let (user_id, username, display_name, icon) = (text("user_id")?, text("username")?, text("display_name")?, text("icon")?);
 
     let mut faults = Faults::default();
-    let user_id = user_id.ok_or_else(|| "user_id is a required field".to_owned());
-    let user_id = user_id.and_then(|id| id.parse::<UserId>().map_err(|e| format!("user_id: {e}")));
-    let user_id = user_id.map_err(|fault| faults.add(fault)).ok();
+    let user_id = faults.required("user_id", user_id);
     if username.is_none() {
         faults.add("username is a required field".to_owned());
     }
