@@ -28,6 +28,7 @@ test: rust packages ## install what the tests need and run them all: SQLite, Pos
 
 # Long enough to run every corpus and every regression, and a few hundred thousand inputs more.
 check: SECONDS := 5
+check: export FUZZ_SEED = 1
 check: rust packages fmt deny clippy doc queries test fuzz ## what CI does: format, dependencies, lints, docs, query cache, tests, fuzzing
 	@echo "make check: all passed"
 

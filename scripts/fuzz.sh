@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs the fuzz targets of fuzz/ for FUZZ_SECONDS each (default 20), FUZZ_JOBS at once (default: one a core). Needs stable Rust and a C++ compiler.
 #   fuzz.sh [TARGET..]            these targets, or all of them
+#   FUZZ_SEED=1 fuzz.sh          the same inputs each time, as far as the time goes; at random without
 #   fuzz.sh --corpus [TARGET..]   makes fuzz/corpus/ anew from seeds, itself and what was found since, cut to a few small inputs
 set -eu
 cd "$(dirname "$0")/.."
@@ -38,7 +39,7 @@ target=$1 log=$FUZZ_BUILT/$1.log
 mkdir -p "$FUZZ_BUILT/corpus/$target" "fuzz/artifacts/$target"
 set -- "fuzz/corpus/$target"
 if [ -d "fuzz/regressions/$target" ]; then set -- "$@" "fuzz/regressions/$target"; fi
-if "$FUZZ_PROGRAMS/$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" \
+if "$FUZZ_PROGRAMS/$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -seed="${FUZZ_SEED:-0}" -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" \
     "$FUZZ_BUILT/corpus/$target" "$@" >"$log" 2>&1; then
     runs=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
     printf '%-22s %7s inputs/s %s\n' "$target" "$runs" "$(sed -n 's/^#[0-9]*\tDONE *\(cov: [0-9]*\).*\(corp: [0-9]*\).*/\1 \2/p' "$log")"

@@ -68,5 +68,6 @@ CREATE TABLE root_secret_envelopes (
 
 -- Browsers ask an RP ID's own host what belongs to it. Empty where a server of the version before made the tenant.
 ALTER TABLE tenants ADD COLUMN rp_id text COLLATE "C" NOT NULL DEFAULT '';
-UPDATE tenants SET rp_id = CAST(config AS jsonb) #>> '{webauthn,relying_party,id}';
+-- Not where a name has a U+0000 in it, which no JSON function of PostgreSQL reads.
+UPDATE tenants SET rp_id = COALESCE(CAST(config AS json) #>> '{webauthn,relying_party,id}', '') WHERE position('\u0000' IN config) = 0;
 CREATE INDEX tenants_by_rp_id ON tenants (rp_id);

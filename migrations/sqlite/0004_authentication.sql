@@ -68,5 +68,5 @@ CREATE TABLE root_secret_envelopes (
 
 -- Browsers ask an RP ID's own host what belongs to it. Empty where a server of the version before made the tenant.
 ALTER TABLE tenants ADD COLUMN rp_id TEXT NOT NULL DEFAULT '';
-UPDATE tenants SET rp_id = json_extract(config, '$.webauthn.relying_party.id');
+UPDATE tenants SET rp_id = COALESCE(json_extract(config, '$.webauthn.relying_party.id'), '');
 CREATE INDEX tenants_by_rp_id ON tenants (rp_id);

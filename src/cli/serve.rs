@@ -169,13 +169,13 @@ async fn wait_for_end() -> Result<(), Failure> {
     Ok(())
 }
 
-/// How often ended ceremonies are looked for, how long they are kept so that their owners are told `Session has Expired`, and how many
-/// one statement removes.
+/// How often ended ceremonies and used challenges are looked for, how long they are kept so that their owners are told `Session has Expired`,
+/// and how many one statement removes.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 const SWEEP_GRACE: Duration = Duration::from_hours(1);
 const SWEEP_BATCH: u32 = 1000;
 
-/// Removes ended ceremonies, for ever.
+/// Removes ended ceremonies and used challenges, for ever.
 async fn sweep(services: Services) {
     let context = &services.context;
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
@@ -183,15 +183,17 @@ async fn sweep(services: Services) {
         interval.tick().await;
         let grace = i64::try_from(SWEEP_GRACE.as_millis()).unwrap_or(i64::MAX);
         let ended_before = crate::domain::Timestamp::from_millis(context.clock.now().as_millis().saturating_sub(grace));
-        loop {
-            match context.store.sweep_ceremonies(ended_before, SWEEP_BATCH).await {
-                Ok(removed) if removed == u64::from(SWEEP_BATCH) => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "ended ceremonies could not be removed: {error}");
-                    break;
-                }
-            }
+        if let Err(error) = in_batches(|| context.store.sweep_ceremonies(ended_before, SWEEP_BATCH)).await {
+            tracing::warn!(%error, "ended ceremonies could not be removed: {error}");
+        }
+        if let Err(error) = in_batches(|| context.store.sweep_used_challenges(ended_before, SWEEP_BATCH)).await {
+            tracing::warn!(%error, "used challenges could not be removed: {error}");
         }
     }
+}
+
+/// Until a batch is not full.
+async fn in_batches<E, F: Future<Output = Result<u64, E>>>(batch: impl Fn() -> F) -> Result<(), E> {
+    while batch().await? == u64::from(SWEEP_BATCH) {}
+    Ok(())
 }

@@ -34,6 +34,8 @@ pub enum AuditEventType {
     ApiKeyRevoked,
     SigningKeyGenerated,
     CloneSuspected,
+    /// What a newer server wrote and this one has no name for; never written. The event's `error` begins with the name.
+    Unrecognized,
 }
 
 text_enum!(AuditEventType, "an audit event type", {
@@ -65,6 +67,7 @@ text_enum!(AuditEventType, "an audit event type", {
     ApiKeyRevoked => "api_key_revoked",
     SigningKeyGenerated => "signing_key_generated",
     CloneSuspected => "webauthn_credential_clone_suspected",
+    Unrecognized => "unrecognized",
 });
 
 /// What the audit log calls the outcomes of one operation's ceremonies.

@@ -137,4 +137,27 @@ mod tests {
             assert_eq!(settings(bits).unwrap_err().to_string(), format!("rsa_bits: an RSA key has 2048, 3072 or 4096 bits, not {bits}"));
         }
     }
+
+    #[test]
+    fn what_a_copied_key_leads_to_is_one_of_two_words() {
+        let settings = |policy: Value| serde_json::from_value::<TenantSettings>(json!({ "cloned_credentials": policy }));
+        assert_eq!(TenantSettings::default().cloned_credentials, ClonePolicy::Report);
+        assert_eq!(settings(json!("report")).unwrap().cloned_credentials, ClonePolicy::Report);
+        assert_eq!(settings(json!("refuse")).unwrap().cloned_credentials, ClonePolicy::Refuse);
+        for other in [json!("Refuse"), json!(""), json!(true), json!(null)] {
+            assert!(settings(other).is_err());
+        }
+    }
+
+    #[test]
+    fn passkey_endpoints_are_urls() {
+        let settings = |endpoints: Value| serde_json::from_value::<TenantSettings>(json!({ "passkey_endpoints": endpoints }));
+        let (enroll, manage) = ("https://example.org/new", "https://example.org/passkeys");
+        let both = settings(json!({ "enroll": enroll, "manage": manage })).unwrap().passkey_endpoints;
+        assert_eq!((both.enroll.unwrap().as_str(), both.manage.unwrap().as_str()), (enroll, manage));
+        assert_eq!(settings(json!({})).unwrap().passkey_endpoints, PasskeyEndpoints::default());
+        for other in [json!({ "enroll": "/new" }), json!({ "manage": "" }), json!({ "enrol": enroll }), json!("x")] {
+            assert!(settings(other).is_err());
+        }
+    }
 }

@@ -77,15 +77,27 @@ impl Audit {
         self.sampled(self.event(tenant, event_type, meta, user).because(reason)).await;
     }
 
-    /// Records a refusal that anyone can cause, unless there were too many. A database that cannot take it is logged, not reported: the
-    /// caller has a refusal to answer.
-    pub(super) async fn sampled(&self, mut event: AuditEvent) {
-        let Some(suppressed) = self.admit(event.tenant_id) else { return };
+    /// Records a refusal that anyone can cause, unless there were too many.
+    pub(super) async fn sampled(&self, event: AuditEvent) {
+        if let Some(event) = self.admitted(event) {
+            self.kept(event).await;
+        }
+    }
+
+    /// A refusal that anyone can cause, as it is to be recorded: with how many before it were not. `None` when there were too many.
+    pub(super) fn admitted(&self, mut event: AuditEvent) -> Option<AuditEvent> {
+        let suppressed = self.admit(event.tenant_id)?;
         if suppressed > 0 {
             let gap = format!(" ({suppressed} refusals before this one were not recorded)");
             let room = AuditEvent::MAX_ERROR_CHARS.saturating_sub(gap.len());
             event.error = Some(event.error.unwrap_or_default().chars().take(room).chain(gap.chars()).collect());
         }
+        Some(event)
+    }
+
+    /// Records a refusal that only an API key's holder can cause. A database that cannot take it is logged, not reported: the caller has a
+    /// refusal to answer.
+    pub(super) async fn kept(&self, event: AuditEvent) {
         if let Err(error) = self.context.store.append_audit(&event).await {
             tracing::error!(tenant = %event.tenant_id, %error, "an audit event of tenant {} was not recorded", event.tenant_id);
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Audit, Context, Error};
+use super::{Audit, Context, Error, vouching::settle};
 use crate::{
     domain::{AuditEvent, AuditEventType, Credential, CredentialId, Order, Page, RegistrationEvidence, RequestMeta, Tenant, UserId},
     storage,
@@ -47,7 +47,7 @@ impl Credentials {
     pub async fn rename(&self, tenant: &Tenant, id: &CredentialId, name: &str, meta: &RequestMeta) -> Result<(), Error> {
         let event = self.event(tenant, AuditEventType::CredentialUpdated, id, meta);
         let renamed = self.context.store.rename_credential(tenant.id, id, name, &event).await;
-        self.settle(&event, id, renamed).await
+        self.changed(&event, id, renamed).await
     }
 
     /// Removes a credential and its evidence for good, and records it.
@@ -57,7 +57,7 @@ impl Credentials {
     pub async fn delete(&self, tenant: &Tenant, id: &CredentialId, meta: &RequestMeta) -> Result<(), Error> {
         let event = self.event(tenant, AuditEventType::CredentialDeleted, id, meta);
         let deleted = self.context.store.delete_credential(tenant.id, id, &event).await;
-        self.settle(&event, id, deleted).await
+        self.changed(&event, id, deleted).await
     }
 
     /// An event about a credential. Its user is found where the credential is changed.
@@ -65,18 +65,9 @@ impl Credentials {
         AuditEvent { credential_id: Some(id.clone()), ..self.audit.event(tenant.id, event_type, meta, None) }
     }
 
-    /// What came of a change; if the commit's reply was lost, the audit event is there exactly when the change is.
-    async fn settle(&self, event: &AuditEvent, id: &CredentialId, changed: Result<bool, storage::Error>) -> Result<(), Error> {
-        match changed {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::CredentialNotFound(id.clone())),
-            Err(storage::Error::OutcomeUnknown(lost)) => match self.context.store.audit_event(event.tenant_id, event.id).await {
-                Ok(Some(_)) => Ok(()),
-                Ok(None) => Err(Error::Unavailable("the database", Some(lost.into()))),
-                Err(_) => Err(Error::OutcomeUnknown),
-            },
-            Err(other) => Err(other.into()),
-        }
+    /// What came of a change.
+    async fn changed(&self, event: &AuditEvent, id: &CredentialId, changed: Result<bool, storage::Error>) -> Result<(), Error> {
+        if settle(&self.context, event, changed, || true).await? { Ok(()) } else { Err(Error::CredentialNotFound(id.clone())) }
     }
 
     /// The tenant's credentials in the order of their ids, the next ones after `after`. None when there are no more.

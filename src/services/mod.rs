@@ -1,9 +1,11 @@
 //! The use cases, one file each. A service decides; what it decides is done by `storage`, `hsm` and `webauthn`.
 
 mod api_keys;
+mod assertion;
 mod audit;
 mod authentication;
 mod credentials;
+mod flight;
 mod inspection;
 mod metadata;
 mod registration;
@@ -12,6 +14,7 @@ mod tenants;
 mod token;
 mod transactions;
 mod trust;
+mod vouching;
 
 use std::sync::Arc;
 

@@ -19,7 +19,10 @@ use serde::Serialize;
 
 use super::{Context, Error};
 use crate::{
-    domain::{AuditEventId, CredentialId, Operation, SigningAlgorithm, SigningKey, TOKEN_LIFETIME, Tenant, TenantId, Timestamp, UserId},
+    domain::{
+        AuditEventId, BackupFlags, CredentialId, Operation, SigningAlgorithm, SigningKey, TOKEN_LIFETIME, Tenant, TenantId, Timestamp,
+        TransactionData, TransactionId, UserId,
+    },
     hsm::{Permit, SignRequest},
 };
 
@@ -59,6 +62,23 @@ pub(super) struct Claims<'a> {
     jti: String,
     /// Tells a registration's token from a login's, a second factor's or a transaction's.
     ceremony: &'static str,
+    /// How it was proven who that is (RFC 8176). `hwk`: by a key of which an attestation has shown what hardware keeps it; else `pop`, by
+    /// some key. And `user`: somebody was there.
+    amr: [&'static str; 2],
+    /// When that was proven, in whole seconds (OpenID Connect Core section 2).
+    auth_time: i64,
+    /// The user was verified: by PIN, fingerprint or the like (WebAuthn L3 section 6.1, UV).
+    uv: bool,
+    /// The credential may be synced between devices (BE).
+    be: bool,
+    /// It is synced (BS).
+    bs: bool,
+    /// The application's name for the transaction that was confirmed: the contract's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trans: Option<&'a str>,
+    /// SHA-256 of the transaction's data as they are stored and listed, in base64url: what was confirmed, for whoever has only the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trans_hash: Option<String>,
 }
 
 /// The facts a token is made of.
@@ -69,7 +89,19 @@ pub(super) struct TokenFacts<'a> {
     pub(super) credential: &'a CredentialId,
     pub(super) operation: Operation,
     pub(super) event: AuditEventId,
-    pub(super) now: Timestamp,
+    pub(super) proof: Proof,
+    pub(super) transaction: Option<(&'a TransactionId, &'a TransactionData)>,
+}
+
+/// What the authenticator proved, besides that somebody was there: no ceremony succeeds without.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proof {
+    /// When it was verified.
+    pub(super) at: Timestamp,
+    /// Its attestation has a trust path.
+    pub(super) is_hardware: bool,
+    pub(super) user_verified: bool,
+    pub(super) backup: BackupFlags,
 }
 
 /// A tenant's public keys as served (RFC 7517 section 5).
@@ -117,7 +149,7 @@ impl Tokens {
 
     fn claims<'a>(&self, facts: &TokenFacts<'a>) -> Claims<'a> {
         let tenant = facts.tenant;
-        let iat = facts.now.as_secs();
+        let (iat, proof) = (self.context.clock.now().as_secs(), facts.proof);
         let own_url = || format!("{}/{}", self.context.public_url.as_str().trim_end_matches('/'), tenant.id);
         Claims {
             aud: [&tenant.config.webauthn.relying_party.id],
@@ -128,6 +160,13 @@ impl Tokens {
             iss: tenant.settings.issuer.clone().unwrap_or_else(own_url),
             jti: facts.event.to_string(),
             ceremony: facts.operation.as_str(),
+            amr: [if proof.is_hardware { "hwk" } else { "pop" }, "user"],
+            auth_time: proof.at.as_secs(),
+            uv: proof.user_verified,
+            be: proof.backup.eligible,
+            bs: proof.backup.state,
+            trans: facts.transaction.map(|(id, _)| id.as_str()),
+            trans_hash: facts.transaction.map(|(_, data)| URL_SAFE_NO_PAD.encode(sha256(data.as_str().as_bytes()))),
         }
     }
 }

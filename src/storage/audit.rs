@@ -197,17 +197,29 @@ impl TryFrom<AuditRow> for AuditEvent {
 
     fn try_from(row: AuditRow) -> Result<Self, Error> {
         const TABLE: &str = "audit_events";
+        let (event_type, error) = recognized(&row.event_type, row.error);
         Ok(Self {
             id: AuditEventId::from_uuid(row.id),
             tenant_id: TenantId::from_uuid(row.tenant_id),
-            event_type: row.event_type.parse().or_corrupt(TABLE, &row.id)?,
-            error: row.error,
+            event_type,
+            error,
             meta: RequestMeta { request_id: row.request_id, source_ip: row.source_ip, user_agent: row.user_agent },
             actor_user_id: row.actor_user_id.map(|id| id.parse()).transpose().or_corrupt(TABLE, &row.id)?,
             credential_id: row.credential_id.map(|id| id.as_slice().try_into()).transpose().or_corrupt(TABLE, &row.id)?,
             transaction_id: row.transaction_id,
             created_at: Timestamp::from_millis(row.created_at),
         })
+    }
+}
+
+/// While servers of two versions run, the newer one may write types that the older one does not know: its listings go on.
+fn recognized(event_type: &str, error: Option<String>) -> (AuditEventType, Option<String>) {
+    match event_type.parse() {
+        Ok(event_type) => (event_type, error),
+        Err(_) => {
+            let error = error.map_or_else(|| event_type.to_owned(), |error| format!("{event_type}: {error}"));
+            (AuditEventType::Unrecognized, Some(error.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()))
+        }
     }
 }
 

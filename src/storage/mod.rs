@@ -34,6 +34,7 @@ mod sqlite;
 mod tenants;
 mod transactions;
 mod trust_revision;
+mod used_challenges;
 mod users;
 #[cfg(feature = "sqlite")]
 mod writer;

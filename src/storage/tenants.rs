@@ -88,6 +88,21 @@ impl Store {
         in_state(&mut self.reader().await?, "active").await
     }
 
+    /// Tenants with this RP ID that are not in the making, the oldest first, at most `limit`. Without those that a server of a version
+    /// before migration 4 wrote after it.
+    pub async fn tenants_of_rp_id(&self, rp_id: &str, limit: u32) -> Result<Vec<Tenant>, Error> {
+        let rows = query!(
+            self.reader().await?,
+            fetch_all,
+            TenantRow,
+            r#"SELECT id AS "id: Uuid", display_name, config, settings, created_at FROM tenants
+            WHERE rp_id = $1 AND rp_id <> '' AND state = 'active' ORDER BY created_at, id LIMIT $2"#,
+            text(rp_id),
+            i64::from(limit)
+        )?;
+        rows.into_iter().map(Tenant::try_from).collect()
+    }
+
     /// Tenants in the making with the key that each is going to have: what a crash between the two halves leaves.
     pub async fn incomplete_tenants(&self) -> Result<Vec<(Tenant, SigningKey)>, Error> {
         let mut conn = self.reader().await?;
@@ -110,17 +125,21 @@ impl Store {
         settings: Option<&TenantSettings>,
         event: &AuditEvent,
     ) -> Result<bool, Error> {
+        let rp_id = text(&config.webauthn.relying_party.id);
         let config = to_json(config, TABLE, &id)?;
         let settings = settings.map(|settings| to_json(settings, TABLE, &id)).transpose()?;
         let display_name = display_name.map(text);
-        self.write("tenant", (id, display_name, config, settings, event.clone()), |tx, (id, display_name, config, settings, event)| {
+        let data = (id, display_name, config, rp_id, settings, event.clone());
+        self.write("tenant", data, |tx, (id, display_name, config, rp_id, settings, event)| {
             Box::pin(async move {
                 let updated = execute!(
                     tx,
-                    "UPDATE tenants SET display_name = COALESCE($1, display_name), config = $2, settings = COALESCE($3, settings)
-                    WHERE id = $4 AND state = 'active'",
+                    "UPDATE tenants SET display_name = COALESCE($1, display_name), config = $2, rp_id = $3,
+                        settings = COALESCE($4, settings)
+                    WHERE id = $5 AND state = 'active'",
                     display_name.as_deref(),
                     config,
+                    rp_id,
                     settings.as_deref(),
                     id.as_uuid()
                 )?;
@@ -149,10 +168,11 @@ async fn in_state(conn: &mut Pooled, state: &str) -> Result<Vec<Tenant>, Error> 
 async fn insert(tx: &mut Conn<'_>, tenant: &Tenant) -> Result<(), Error> {
     execute!(
         tx,
-        "INSERT INTO tenants (id, display_name, state, config, settings, created_at) VALUES ($1, $2, 'creating', $3, $4, $5)",
+        "INSERT INTO tenants (id, display_name, state, config, rp_id, settings, created_at) VALUES ($1, $2, 'creating', $3, $4, $5, $6)",
         tenant.id.as_uuid(),
         text(&tenant.display_name),
         to_json(&tenant.config, TABLE, &tenant.id)?,
+        text(&tenant.config.webauthn.relying_party.id),
         to_json(&tenant.settings, TABLE, &tenant.id)?,
         tenant.created_at.as_millis()
     )?;

@@ -76,6 +76,11 @@ pub struct Authentication {
 pub type AuthenticationError = StepError<AuthenticationRefusal>;
 
 impl AuthenticationError {
+    /// Step 22 again, where another use of the credential was stored in between: the counter is `stored` now, and `received` came.
+    pub fn clone_suspected(stored: u32, received: u32) -> Self {
+        at(22)(AuthenticationRefusal::Counter { stored, received })
+    }
+
     /// Whether what is wrong is our record, not what the client sent.
     pub const fn is_record_unusable(&self) -> bool {
         matches!(self.refusal(), AuthenticationRefusal::StoredKey(_))

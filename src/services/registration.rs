@@ -1,17 +1,19 @@
 //! Registration: a passkey is made, verified, stored, and vouched for with a token.
 
-mod flight;
-
-use self::flight::Flights;
-use super::{Audit, Context, Error, JwtToken, Tokens, token::TokenFacts};
+use super::{
+    Audit, Context, Error, JwtToken, Tokens,
+    flight::Flights,
+    token::{Proof, TokenFacts},
+    vouching::{Commit, Unit, vouch},
+};
 use crate::{
     domain::{
-        AuditEvent, Ceremony, Challenge, CredentialId, NewCredential, Operation, RegistrationEvidence, RequestMeta, SigningKey, Tenant,
-        Timestamp, User, UserId,
+        AttestationTrust, AuditEvent, Ceremony, Challenge, CredentialId, KeyId, NewCredential, Operation, RegistrationEvidence,
+        RequestMeta, Tenant, Timestamp, User, UserId,
     },
     failpoint,
     hsm::Permit,
-    storage::{self, RegistrationCommit},
+    storage::{self, RegistrationCommit, Store},
     webauthn::{
         self, CreationOptions, CreationRequest, CredentialDescriptor, OFFERED_ALGORITHMS, RegistrationCredential, RegistrationPolicy,
         TrustStore,
@@ -30,9 +32,6 @@ pub struct Initialize {
     /// A URL.
     pub icon: Option<String>,
 }
-
-/// How often a token is made again because its key ceased to be the active one in between.
-const KEY_CHANGES: usize = 3;
 
 /// The use cases of registration.
 #[derive(Clone, Debug)]
@@ -100,8 +99,7 @@ impl Registration {
     ///    verification work. 4. The credential is verified; a refusal uses the challenge up. 5. The token is signed with the tenant's
     ///    active key. 6. One transaction uses the challenge up, stores the credential and its audit event. 7. The token is released.
     ///
-    /// Signed before the commit, released after it: no token ever leaves for a credential that was not stored, and no transaction is open
-    /// while the HSM works. Whatever fails on our side before the commit consumes nothing.
+    /// Whatever fails on our side before the commit consumes nothing.
     pub async fn finalize(
         &self,
         tenant: &Tenant,
@@ -150,7 +148,7 @@ impl Registration {
         self.store_and_vouch(tenant, &ceremony, new, permit, meta).await
     }
 
-    /// Steps 5 to 7 of [`Self::finalize`]; 5 and 6 again when the key was retired in between.
+    /// Steps 5 to 7 of [`Self::finalize`].
     async fn store_and_vouch(
         &self,
         tenant: &Tenant,
@@ -161,54 +159,25 @@ impl Registration {
     ) -> Result<JwtToken, Error> {
         let mut event = self.audit.event(tenant.id, ceremony.operation.events().final_succeeded, meta, Some(&ceremony.user_id));
         event.credential_id = Some(new.id.clone());
-        let mut permit = Some(permit);
-        for _ in 0..KEY_CHANGES {
-            let key = self.active_key(tenant).await?;
-            let room = match permit.take() {
-                Some(room) => room,
-                None => self.context.signer.reserve()?,
-            };
-            let facts = TokenFacts {
-                tenant,
-                user: &ceremony.user_id,
-                credential: &new.id,
-                operation: ceremony.operation,
-                event: event.id,
-                now: self.context.clock.now(),
-            };
-            let token = self.tokens.issue(room, &key, &facts).await?;
-            failpoint::hit("finalize.signed");
-            match self.commit(ceremony, &new, &key, &event).await? {
-                RegistrationCommit::Committed => {
-                    failpoint::hit("finalize.committed");
-                    return Ok(token);
-                }
-                RegistrationCommit::CeremonyGone => return Err(Error::UnknownChallenge),
-                RegistrationCommit::CredentialExists => {
-                    return Err(self.refuse(ceremony, &new.id, Error::CredentialExists, meta).await?);
-                }
-                RegistrationCommit::KeyNotActive => {}
-            }
-        }
-        Err(Error::Unavailable("the tenant's signing key", None))
-    }
-
-    /// The commit, and if its reply was lost, what became of it: the audit event is there exactly when the credential is.
-    async fn commit(
-        &self,
-        ceremony: &Ceremony,
-        new: &NewCredential,
-        key: &SigningKey,
-        event: &AuditEvent,
-    ) -> Result<RegistrationCommit, Error> {
-        let store = &self.context.store;
-        match store.commit_registration(ceremony, new, key.id, event).await {
-            Err(storage::Error::OutcomeUnknown(lost)) => match store.audit_event(event.tenant_id, event.id).await {
-                Ok(Some(_)) => Ok(RegistrationCommit::Committed),
-                Ok(None) => Err(Error::Unavailable("the database", Some(lost.into()))),
-                Err(_) => Err(Error::OutcomeUnknown),
+        let facts = TokenFacts {
+            tenant,
+            user: &ceremony.user_id,
+            credential: &new.id,
+            operation: ceremony.operation,
+            event: event.id,
+            proof: Proof {
+                at: new.created_at,
+                is_hardware: new.attestation.trust == AttestationTrust::Trusted,
+                user_verified: new.user_verified,
+                backup: new.backup,
             },
-            other => Ok(other?),
+            transaction: None,
+        };
+        let unit = Registered { ceremony, new: &new, event: &event };
+        match vouch(&self.context, &self.tokens, permit, &facts, &unit).await? {
+            Ok(token) => Ok(token),
+            Err(Refused::CeremonyGone) => Err(Error::UnknownChallenge),
+            Err(Refused::CredentialExists) => Err(self.refuse(ceremony, &new.id, Error::CredentialExists, meta).await?),
         }
     }
 
@@ -242,13 +211,39 @@ impl Registration {
         Ok(if was_there { refusal } else { Error::UnknownChallenge })
     }
 
-    async fn active_key(&self, tenant: &Tenant) -> Result<SigningKey, Error> {
-        self.context.store.active_signing_key(tenant.id).await?.ok_or(Error::NoActiveKey(tenant.id))
-    }
-
     async fn descriptors(&self, tenant: &Tenant, user: &UserId, is_mfa: bool) -> Result<Vec<CredentialDescriptor>, Error> {
         let credentials = self.context.store.user_credentials(tenant.id, user, is_mfa).await?;
         Ok(credentials.into_iter().map(|c| CredentialDescriptor { id: c.data.id, transports: c.data.transports }).collect())
+    }
+}
+
+/// A credential, to be stored with the end of its ceremony.
+struct Registered<'a> {
+    ceremony: &'a Ceremony,
+    new: &'a NewCredential,
+    event: &'a AuditEvent,
+}
+
+/// Why it was not.
+enum Refused {
+    CeremonyGone,
+    CredentialExists,
+}
+
+impl Unit for Registered<'_> {
+    type Refusal = Refused;
+
+    fn event(&self) -> &AuditEvent {
+        self.event
+    }
+
+    async fn commit(&self, store: &Store, key: KeyId) -> Result<Commit<Refused>, storage::Error> {
+        Ok(match store.commit_registration(self.ceremony, self.new, key, self.event).await? {
+            RegistrationCommit::Committed => Commit::Committed,
+            RegistrationCommit::KeyNotActive => Commit::KeyNotActive,
+            RegistrationCommit::CeremonyGone => Commit::Refused(Refused::CeremonyGone),
+            RegistrationCommit::CredentialExists => Commit::Refused(Refused::CredentialExists),
+        })
     }
 }
 
