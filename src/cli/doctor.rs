@@ -13,7 +13,7 @@ use tokio::{process::Command, time::timeout};
 use super::{Failure, Output, Setup, setup::block_on};
 use crate::{
     domain::{Clock as _, KeyState, SigningKey, SystemClock, Tenant},
-    hsm::{HEALTH_KEY, Inventory, signer::Step},
+    hsm::{HEALTH_KEY, Inventory, ROOT_KEY, signer::Step},
     services::Services,
     storage::Store,
 };
@@ -248,7 +248,7 @@ fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
 /// Whether no row owns the key of that `CKA_ID`.
 fn is_unowned(cka_id: &[u8], keys: &[SigningKey]) -> bool {
     let owns = |k: &SigningKey| k.cka_id.as_deref() == Some(cka_id) || k.id.as_bytes().as_slice() == cka_id;
-    cka_id != HEALTH_KEY.as_bytes() && !keys.iter().any(owns)
+    ![HEALTH_KEY, ROOT_KEY].iter().any(|reserved| reserved.as_bytes() == cka_id) && !keys.iter().any(owns)
 }
 
 #[cfg(test)]
@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// A token of serial `here` with these keys and the health key.
+    /// A token of serial `here` with these keys, the health key and the root key.
     fn token<'a>(keys: impl IntoIterator<Item = &'a SigningKey>) -> Inventory {
         let on_token = |id: &[u8]| InventoryKey {
             cka_id: id.to_vec(),
@@ -288,7 +288,8 @@ mod tests {
             private_keys: 1,
             public_keys: 1,
         };
-        let keys = keys.into_iter().map(|k| on_token(k.id.as_bytes())).chain([on_token(HEALTH_KEY.as_bytes())]).collect();
+        let keys =
+            keys.into_iter().map(|k| on_token(k.id.as_bytes())).chain([HEALTH_KEY, ROOT_KEY].map(|k| on_token(k.as_bytes()))).collect();
         let [label, manufacturer, model, firmware, module, module_sha256, library] = Default::default();
         let serial = "here".to_owned();
         Inventory { token: TokenInfo { label, serial, manufacturer, model, firmware, module, module_sha256, library }, keys }

@@ -1,6 +1,6 @@
 //! What services hold: the HSM as something that signs in time or says at once that it does not.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, TryAcquireError},
@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Error, Inventory, SignerOptions, Status, attempts,
+    Error, Inventory, ROOT_KEY, SignerOptions, Status, Unlocked, attempts,
     connection::{Lost, lock},
     evidence::verify_evidence,
     metrics as names,
@@ -164,6 +164,21 @@ impl Signer {
             other => Err(unexpected(super::HEALTH_KEY, other)),
         };
         count("inventory", outcome)
+    }
+
+    /// The one signature of the token's root key, verified: of the pair with this public key (SubjectPublicKeyInfo), or of the one that there
+    /// is, which is made where there is none.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`] when the token works and has no such pair; [`Error::Refused`] when it has none and the signer processes have
+    /// signing rights only. Asking again is safe.
+    pub async fn unlock(&self, public_key: Option<&[u8]>) -> Result<Unlocked, Error> {
+        let outcome = match self.manage(Request::Unlock { public_key: public_key.map(Cow::Borrowed) }).await {
+            Ok(Reply::Unlocked(unlocked)) if unlocked.is_genuine(public_key) => Ok(unlocked),
+            Ok(Reply::Unlocked(_)) => Err(Error::WrongSignature(ROOT_KEY)),
+            other => Err(unexpected(ROOT_KEY, other)),
+        };
+        count("unlock", outcome)
     }
 
     /// What is known without asking the HSM.

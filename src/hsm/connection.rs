@@ -17,6 +17,7 @@ use tokio::{
     net::UnixStream,
     sync::{Notify, oneshot, watch},
 };
+use zeroize::Zeroize as _;
 
 use super::protocol::{self, MAX_REPLY, MAX_REQUEST, Reply, ReplyFrame, Request, RequestFrame};
 
@@ -149,8 +150,11 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             }
-            while let Some(body) = protocol::split_frame(&mut buffer, MAX_REPLY)? {
-                self.deliver(protocol::decode(&body)?);
+            while let Some(mut body) = protocol::split_frame(&mut buffer, MAX_REPLY)? {
+                let frame = protocol::decode(&body);
+                // What opens the root secret comes this way too.
+                body.zeroize();
+                self.deliver(frame?);
             }
         }
     }

@@ -9,11 +9,11 @@ use std::{borrow::Cow, io, io::Read};
 use bytes::{Buf as _, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Inventory, TokenInfo};
+use super::{Inventory, TokenInfo, Unlocked};
 use crate::domain::{KeyEvidence, KeyId, SigningAlgorithm, Timestamp};
 
 /// Raised whenever a message changes shape.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// The most bytes of a request. A signing input is a few hundred.
 pub(super) const MAX_REQUEST: usize = 64 * 1024;
@@ -50,6 +50,11 @@ pub(super) enum Request<'a> {
     Inventory,
     /// A signature with the health key.
     Health { nonce: u64 },
+    /// The root key's one signature.
+    Unlock {
+        /// Whose it has to be, as SubjectPublicKeyInfo; where there is none yet the pair is made.
+        public_key: Option<Cow<'a, [u8]>>,
+    },
     /// Answered by the thread that reads the socket, whatever the others do.
     Ping,
 }
@@ -93,6 +98,7 @@ pub(super) enum Reply {
     Destroyed(bool),
     Inventory(Inventory),
     Health(HealthProof),
+    Unlocked(Unlocked),
     Pong {
         /// How long the oldest call into the module that is going on has been, in milliseconds. Key generation is not counted.
         call_ms: u32,

@@ -87,6 +87,11 @@ impl PublicKey {
         if key.id() == expected { Ok(Self { algorithm, key, ec }) } else { Err(other()) }
     }
 
+    /// Size of an RSA key's modulus.
+    pub(super) fn rsa_bits(&self) -> Option<u32> {
+        self.algorithm.is_rsa().then(|| self.key.bits())
+    }
+
     /// SubjectPublicKeyInfo in DER.
     pub(super) fn to_spki(&self) -> Result<Vec<u8>, PublicKeyError> {
         Ok(self.key.public_key_to_der()?)

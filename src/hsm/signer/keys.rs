@@ -22,6 +22,7 @@ use crate::{
         health::HEALTH_KEY,
         protocol::{Failure, Generate, Generated},
         public_key::{PublicKey, PublicKeyError},
+        root_key::ROOT_KEY,
     },
 };
 
@@ -44,19 +45,23 @@ fn unclear<T>(text: impl Into<String>) -> Result<T, KeyError> {
     Err(KeyError::Failure(Failure::KeyUnclear(text.into())))
 }
 
+fn refused<T>(text: &str) -> Result<T, KeyError> {
+    Err(KeyError::Failure(Failure::Refused(text.to_owned())))
+}
+
 fn not_of_its_algorithm(error: &PublicKeyError) -> KeyError {
     KeyError::Failure(Failure::KeyUnclear(format!("its public half cannot be read: {error}")))
 }
 
 /// The objects of one key.
-struct Pair {
-    private: Vec<ObjectHandle>,
-    public: Vec<ObjectHandle>,
+pub(super) struct Pair {
+    pub(super) private: Vec<ObjectHandle>,
+    pub(super) public: Vec<ObjectHandle>,
 }
 
 impl Pair {
     /// By CKA_ID, or by label where the module chose an id of its own.
-    fn find(session: &Session, kid: KeyId) -> P11Result<Self> {
+    pub(super) fn find(session: &Session, kid: KeyId) -> P11Result<Self> {
         let by = |attribute: Attribute| {
             let private = find(session, ObjectClass::PRIVATE_KEY, attribute.clone())?;
             Ok(Self { private, public: find(session, ObjectClass::PUBLIC_KEY, attribute)? })
@@ -75,6 +80,9 @@ impl Pair {
 /// Safe to ask again whatever became of the first time: the pair is looked for under its id first. Half a pair, or two, is for a person, except
 /// for half a health key.
 pub(super) fn generate(lane: &mut Lane, g: &Generate) -> Result<Generated, KeyError> {
+    if g.kid == ROOT_KEY {
+        return refused("the root key is made when it is asked for its signature");
+    }
     let index = &lane.device.index;
     let (private, public_key, attributes, taken_over) = {
         let _exclusive = index.exclusive();
@@ -99,9 +107,9 @@ pub(super) fn generate(lane: &mut Lane, g: &Generate) -> Result<Generated, KeyEr
     Ok(Generated { cka_id, public_key: spki, evidence: KeyEvidence { record, signature } })
 }
 
-type Found = (ObjectHandle, PublicKey, serde_json::Map<String, serde_json::Value>, bool);
+pub(super) type Found = (ObjectHandle, PublicKey, serde_json::Map<String, serde_json::Value>, bool);
 
-fn find_or_make(session: &Session, g: &Generate) -> Result<Found, KeyError> {
+pub(super) fn find_or_make(session: &Session, g: &Generate) -> Result<Found, KeyError> {
     let mut pair = Pair::find(session, g.kid)?;
     if g.kid == HEALTH_KEY && pair.private.is_empty() != pair.public.is_empty() {
         // Nobody's tokens depend on it, and without it no process starts: what a cut left of it is cleared away.
@@ -159,8 +167,8 @@ fn make(session: &Session, g: &Generate) -> Result<(ObjectHandle, ObjectHandle),
 
 /// Destroys both halves and looks again. False when there was no private half; on its own that proves nothing.
 pub(super) fn destroy(lane: &Lane, kid: KeyId) -> Result<bool, KeyError> {
-    if kid == HEALTH_KEY {
-        return Err(KeyError::Failure(Failure::Refused("the health key is not to be destroyed".to_owned())));
+    if kid == HEALTH_KEY || kid == ROOT_KEY {
+        return refused("the health key and the root key are not to be destroyed");
     }
     let index = &lane.device.index;
     let _exclusive = index.exclusive();

@@ -11,6 +11,7 @@ use super::{
     process::Replies,
     queue::lock,
     reader::Work,
+    root,
     turn::Turn,
     worker::only_this_or_die,
 };
@@ -32,6 +33,7 @@ pub(super) enum Chore {
     Generate(Generate),
     Destroy(KeyId),
     Inventory,
+    Unlock { public_key: Option<Vec<u8>> },
 }
 
 /// Works for ever. Its calls are not timed as the workers' are: an RSA key takes seconds.
@@ -44,24 +46,26 @@ pub(super) fn run(device: &Arc<Device>, manage_keys: bool, work: &Work, replies:
         } else if !manage_keys && matches!(chore, Chore::Generate(_) | Chore::Destroy(_)) {
             Reply::Failed(Failure::Refused("this signer was started with signing rights only".to_owned()))
         } else {
-            let changes_keys = matches!(chore, Chore::Generate(_) | Chore::Destroy(_));
+            let makes_root_key = manage_keys && matches!(chore, Chore::Unlock { public_key: None });
+            let changes_keys = makes_root_key || matches!(chore, Chore::Generate(_) | Chore::Destroy(_));
             // Two processes that look for a key and then make it must not do so side by side: both would make it.
             let _turn = changes_keys.then(|| Turn::wait(Path::new(&device.info.module)));
             // A pair that is made or destroyed by half is for a person to clear up.
             let _uncut = changes_keys.then(|| lock(&work.uncut));
-            work_on(&mut lane, &chore).unwrap_or_else(|error| Reply::Failed(judge(&mut lane, error, replies)))
+            work_on(&mut lane, &chore, manage_keys).unwrap_or_else(|error| Reply::Failed(judge(&mut lane, error, replies)))
         };
         replies.send(id, reply);
     }
 }
 
-fn work_on(lane: &mut Lane, chore: &Chore) -> Result<Reply, KeyError> {
+fn work_on(lane: &mut Lane, chore: &Chore, manage_keys: bool) -> Result<Reply, KeyError> {
     match chore {
         Chore::Hello => {
             let has_health_key = health::sign(lane, 0)?.is_some();
             Ok(Reply::Hello(Hello { version: protocol::VERSION, token: lane.device.info.clone(), has_health_key }))
         }
         Chore::Generate(request) => keys::generate(lane, request).map(Reply::Generated),
+        Chore::Unlock { public_key } => root::unlock(lane, public_key.as_deref(), manage_keys).map(Reply::Unlocked),
         Chore::Inventory => keys::inventory(lane).map(Reply::Inventory),
         Chore::Destroy(kid) => {
             let existed = keys::destroy(lane, *kid)?;

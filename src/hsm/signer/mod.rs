@@ -21,6 +21,7 @@ mod probe;
 mod process;
 mod queue;
 mod reader;
+mod root;
 mod template;
 mod token;
 mod turn;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
+use zeroize::Zeroizing;
 
 use super::queue::lock;
 use crate::hsm::protocol::{self, MAX_REPLY, Reply, ReplyFrame};
@@ -52,7 +53,8 @@ impl Replies {
             let body = Reply::Failed(protocol::Failure::Device(format!("the reply cannot be sent: {error}")));
             protocol::encode(&ReplyFrame { id, body }, MAX_REPLY)
         });
-        if frame.and_then(|frame| lock(&self.0).write_all(&frame)).is_err() {
+        // What opens the root secret goes this way too.
+        if frame.map(Zeroizing::new).and_then(|frame| lock(&self.0).write_all(&frame)).is_err() {
             let _ = lock(&self.0).shutdown(Shutdown::Both);
         }
     }

@@ -1,6 +1,7 @@
 //! The thread that reads the socket: sorts requests, answers pings, and ends the process with the connection.
 
 use std::{
+    borrow::Cow,
     io::BufReader,
     os::unix::net::UnixStream,
     sync::{Arc, Mutex, MutexGuard, TryLockError},
@@ -103,6 +104,7 @@ fn sort(frame: RequestFrame<'static>, work: &Work, replies: &Replies) {
         Request::Generate(request) => chore(Chore::Generate(request)),
         Request::Destroy { kid } => chore(Chore::Destroy(kid)),
         Request::Inventory => chore(Chore::Inventory),
+        Request::Unlock { public_key } => chore(Chore::Unlock { public_key: public_key.map(Cow::into_owned) }),
     };
     if !accepted {
         replies.send(id, Reply::Failed(Failure::Busy));

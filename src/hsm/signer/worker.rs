@@ -17,6 +17,7 @@ use super::{
     queue::Queue,
 };
 use crate::hsm::{
+    HEALTH_KEY, ROOT_KEY,
     protocol::{Failure, Reply, Sign},
     public_key::PublicKey,
 };
@@ -57,6 +58,10 @@ pub(super) fn run(device: &Arc<Device>, slot: usize, jobs: &Queue<Job>, replies:
 }
 
 fn sign(lane: &mut Lane, request: &Sign, expires: Instant, replies: &Replies) -> Result<Vec<u8>, Failure> {
+    let is_reserved = |id: &[u8]| id == ROOT_KEY.as_bytes() || id == HEALTH_KEY.as_bytes();
+    if is_reserved(&request.cka_id) || is_reserved(request.kid.as_bytes()) {
+        return Err(Failure::Refused("the health key and the root key sign no tokens".to_owned()));
+    }
     let now = lane.device.clock.now();
     jws::check(request.kid, request.algorithm, &request.signing_input, now).map_err(|why| Failure::Refused(why.to_owned()))?;
     let mut handle = find(lane, request, request.fresh, replies)?;
