@@ -17,7 +17,7 @@ const server = await startServer(program);
 let tests;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => tests && stop(tests));
 try {
-  const env = { ...process.env, PASSKEY_HSM_CLIENTS: JSON.stringify(server.info) };
+  const env = { ...process.env, CLIENTS_SERVER: JSON.stringify(server.info) };
   tests = spawn(process.execPath, ['--test', '--test-reporter=spec', ...files.map((name) => here + name)], { env, stdio: 'inherit' });
   const status = await new Promise((resolve) => tests.once('exit', resolve));
   process.exitCode = status === 0 ? 0 : 1;

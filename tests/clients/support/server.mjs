@@ -13,6 +13,8 @@ import { stop, until } from './process.mjs';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const run = promisify(execFile);
+// What the program needs is in its configuration file; nobody's own PASSKEY_HSM_* gets in.
+const env = { PATH: process.env.PATH };
 
 /** Starts a server. Resolves to what tests need of it, as plain JSON, and to `close`, which ends it and removes what it had. */
 export async function startServer(program) {
@@ -29,9 +31,9 @@ export async function startServer(program) {
     await run(join(root, 'softhsm-setup.sh'), ['--token-dir', directory]);
     const url = `http://localhost:${await freePort()}`;
     await configure(config, url);
-    await run(program, ['--config', config, 'migrate']);
+    await run(program, ['--config', config, 'migrate'], { env });
     const ready = join(directory, 'ready.json');
-    child = spawn(program, ['--config', config, 'serve', '--ready-file', ready], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child = spawn(program, ['--config', config, 'serve', '--ready-file', ready], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => log.push(data));
     const gone = () => (child.exitCode === null ? undefined : `the server ended: ${Buffer.concat(log)}`);
     await until('the server listens', () => existsSync(ready), gone);
@@ -65,7 +67,7 @@ function freePort() {
 
 /** The server that `run.mjs` started for this test file. */
 export function server() {
-  const { PASSKEY_HSM_CLIENTS: info } = process.env;
+  const { CLIENTS_SERVER: info } = process.env;
   if (!info) throw new Error('these tests are run by tests/clients/run.sh');
   return JSON.parse(info);
 }
@@ -75,7 +77,7 @@ export async function createTenant({ algorithm = 'ES256', origin = 'http://local
   const { url, program, config } = server();
   const options = ['--name', `Clients ${algorithm}`, '--rp-id', rpId, '--origin', origin, '--algorithm', algorithm, '--rsa-bits', '2048'];
   if (algorithm !== 'RS256') options.splice(-2);
-  const { stdout } = await run(program, ['--config', config, '--json', 'tenant', 'create', ...options]);
+  const { stdout } = await run(program, ['--config', config, '--json', 'tenant', 'create', ...options], { env });
   const made = JSON.parse(stdout);
   return { baseUrl: url, tenantId: made.id, apiKey: made.api_key.secret, rpId, origin, issuer: `${url}/${made.id}` };
 }
