@@ -10,11 +10,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{process::Command, time::timeout};
 
-use super::{Failure, Output, Setup, setup::block_on};
+use super::{Failure, Output, Setup, hsm::REWRAP_ADVICE, setup::block_on};
 use crate::{
     domain::{Clock as _, KeyState, SigningKey, SystemClock, Tenant},
     hsm::{HEALTH_KEY, Inventory, ROOT_KEY, signer::Step},
-    services::Services,
+    services::{RootSecret, RootSecretError, RootSecretState, Services},
     storage::Store,
 };
 
@@ -175,6 +175,7 @@ async fn check_keys(setup: &Setup, hsm_well: bool) -> Vec<Finding> {
     let mut findings = incomplete(&services).await.unwrap_or_else(|failure| vec![unreadable(&failure)]);
     if hsm_well {
         findings.extend(compare(&services).await);
+        findings.push(check_root_secret(&services).await);
     }
     services.context.signer.shutdown().await;
     services.context.store.close().await;
@@ -212,6 +213,19 @@ async fn compare(services: &Services) -> Vec<Finding> {
     match services.context.store.signing_keys().await {
         Ok(keys) => differences(&keys, &inventory),
         Err(error) => vec![unreadable(&error.into())],
+    }
+}
+
+/// Whether this token opens the deployment's root secret. Makes nothing.
+async fn check_root_secret(services: &Services) -> Finding {
+    const NAME: &str = "root secret";
+    match RootSecret::check(&services.context).await {
+        Ok(RootSecretState::NotMade) => Finding::good(NAME, "not there yet: it is made when the server starts"),
+        Ok(RootSecretState::Opens(serial)) => Finding::good(NAME, format!("the token with serial {serial} opens it")),
+        Err(error @ (RootSecretError::NoEnvelope(_) | RootSecretError::DoesNotOpen(_))) => {
+            Finding::bad(NAME, error.to_string(), REWRAP_ADVICE)
+        }
+        Err(error) => Finding::bad(NAME, Failure::from_error(&error).to_string(), "see to the database and the HSM, then run doctor again"),
     }
 }
 

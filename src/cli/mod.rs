@@ -7,10 +7,12 @@ mod dev;
 mod doctor;
 mod download;
 mod failure;
+mod hsm;
 mod inspect;
 mod mds;
 mod migrate;
 mod output;
+mod root_secret;
 mod serve;
 mod setup;
 mod signer;
@@ -68,6 +70,9 @@ enum Command {
     Credential(credential::Command),
     /// Verify stored evidence again, offline
     Inspect(inspect::Args),
+    /// What the HSM keeps for the deployment as a whole
+    #[command(subcommand)]
+    Hsm(hsm::Command),
     /// Check configuration, database, HSM and keys; say what to do where something is wrong
     Doctor,
     /// The process that loads the PKCS#11 module; started by the others
@@ -122,6 +127,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Mds(command) => mds::run(&Setup::load(config)?, command, output),
         Command::Anchors(command) => anchors::run(&Setup::load(config)?, command, output),
         Command::Credential(command) => credential::run(&Setup::load(config)?, command, output),
+        Command::Hsm(command) => hsm::run(&Setup::load(config)?, command, output),
         Command::Migrate => migrate::run(&Setup::load(config)?, output),
         Command::Tenant(command) => tenant::run(&Setup::load(config)?, command, output),
         Command::ApiKey(command) => api_key::run(&Setup::load(config)?, command, output),

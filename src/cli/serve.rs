@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Failure, Setup, setup::block_on};
+use super::{Failure, Setup, root_secret, setup::block_on};
 use crate::{
     hsm,
     http::{self, AppState, DevTenant, Limits, Server, TrustedProxies},
@@ -82,7 +82,11 @@ pub(super) async fn serve(
     };
 
     let (stop, stopped) = watch::channel(false);
-    let housekeeping = [tokio::spawn(sweep(services.clone())), tokio::spawn(follow_trust(services.clone()))];
+    let housekeeping = [
+        tokio::spawn(sweep(services.clone())),
+        tokio::spawn(follow_trust(services.clone())),
+        tokio::spawn(root_secret::follow(services.context.clone())),
+    ];
     let public = tokio::spawn(public.serve(http::public_router(state.clone()), stopped.clone()));
     let admin = tokio::spawn(admin.serve(http::admin_router(state), stopped));
     tracing::info!(public = %addresses.public, admin = %addresses.admin, "listening on {} and, for operators, {}", addresses.public, addresses.admin);

@@ -34,7 +34,7 @@ pub use credentials::Credentials;
 pub use inspection::{Anchors, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
-pub use root_secret::RootSecret;
+pub use root_secret::{RootSecret, RootSecretError, RootSecretState};
 pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};
 pub use transactions::{BeginTransaction, Transactions};

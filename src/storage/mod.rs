@@ -27,6 +27,7 @@ mod models;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod registration;
+mod root_secret;
 mod rows;
 mod signing_keys;
 #[cfg(feature = "sqlite")]
@@ -47,6 +48,7 @@ pub use counters::Stats;
 pub use error::{Error, Fault};
 pub use metadata::MetadataUpdate;
 pub use registration::RegistrationCommit;
+pub use root_secret::{RootEnvelope, RootFingerprint, StoredRootSecret};
 
 /// Which database is behind a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,7 @@ mod metadata;
 mod page;
 mod parallel;
 mod registration;
+mod root_secret;
 mod trust;
 
 /// One part of a JWS, read as JSON.

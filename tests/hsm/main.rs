@@ -10,5 +10,6 @@ mod deployment;
 mod faults;
 mod interposer;
 mod keys;
+mod root_key;
 mod signing;
 mod starting;

@@ -40,5 +40,6 @@ mod migrations;
 mod models;
 mod races;
 mod registration;
+mod root_secret;
 mod signing_keys;
 mod tenants;

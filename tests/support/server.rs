@@ -89,22 +89,27 @@ impl Server {
 
     /// Runs the program again with the same token and data, after [`Server::kill`] or [`Server::terminate`].
     pub async fn restart(&mut self) {
-        self.spec.env.clear();
-        (self.child, self.public, self.admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+        self.restart_unready().await;
         self.wait_until_ready().await;
     }
 
-    /// Waits until the program says that database and HSM are there; it listens before that.
+    /// The same, where something keeps it from ever being ready.
+    pub async fn restart_unready(&mut self) {
+        self.spec.env.clear();
+        (self.child, self.public, self.admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+    }
+
+    /// A second server with the same token and data, ready, which prints into the same log.
+    pub async fn beside(&self) -> Beside {
+        let (child, public, admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+        let beside = Beside { child, public, admin };
+        wait_until_ready(beside.admin).await;
+        beside
+    }
+
+    /// Waits until the program says that database, HSM and root secret are there; it listens before that.
     async fn wait_until_ready(&self) {
-        let (admin, started) = (self.admin_api(), Instant::now());
-        loop {
-            let answer = admin.get("/health/ready").await;
-            if answer.status == 200 {
-                return;
-            }
-            assert!(started.elapsed() < PATIENCE, "not ready after {PATIENCE:?}: {}", answer.body);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        wait_until_ready(self.admin).await;
     }
 
     /// `kill -9`.
@@ -213,6 +218,42 @@ impl Server {
             let done = sqlx::query(statement).execute(&mut SqliteConnection::connect(&self.database).await.unwrap()).await;
             done.unwrap().rows_affected()
         }
+    }
+}
+
+async fn wait_until_ready(admin: SocketAddr) {
+    let (admin, started) = (Api::new(&format!("http://{admin}")), Instant::now());
+    loop {
+        let answer = admin.get("/health/ready").await;
+        if answer.status == 200 {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "not ready after {PATIENCE:?}: {}", answer.body);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A server beside another one; it is killed when this is dropped. See [`Server::beside`].
+pub struct Beside {
+    child: Child,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Beside {
+    pub fn api(&self) -> Api {
+        Api::new(&format!("http://localhost:{}", self.public.port()))
+    }
+
+    pub fn admin_api(&self) -> Api {
+        Api::new(&format!("http://{}", self.admin))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -40,10 +40,13 @@ struct Alive {
 
 /// Whether the service can do its work, and if not, what is missing.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "one answer for each thing that can be missing")]
 struct Readiness {
     ready: bool,
     database: bool,
     hsm: bool,
+    /// Whether challenges that need no row can be made and judged.
+    root_secret: bool,
     /// What the HSM's supervisor has to say.
     hsm_state: String,
 }
@@ -53,14 +56,16 @@ async fn alive() -> GoJson<Alive> {
     GoJson(Alive { alive: true })
 }
 
-/// The database answers and the health key signed a short while ago; the signature is cached, so nobody can hammer the HSM from here.
+/// The database answers, the root secret is open, and the health key signed a short while ago; the signature is cached, so nobody can hammer the HSM from here.
 async fn ready(State(state): State<AppState>) -> Response {
     let context = &state.services.context;
     let status = context.signer.status();
     let database = context.store.ping().await.is_ok();
     let hsm = status.ready;
-    let body = GoJson(Readiness { ready: database && hsm, database, hsm, hsm_state: describe(&status) });
-    if database && hsm { body.into_response() } else { error::unhealthy(body) }
+    let root_secret = context.root_secret.is_open();
+    let ready = database && hsm && root_secret;
+    let body = GoJson(Readiness { ready, database, hsm, root_secret, hsm_state: describe(&status) });
+    if ready { body.into_response() } else { error::unhealthy(body) }
 }
 
 fn describe(status: &Status) -> String {
