@@ -25,7 +25,7 @@ unless_done() {
 }
 npm_ci() { (cd "$1" && rm -rf node_modules && npm ci --no-audit --no-fund --loglevel=error --ignore-scripts); }
 venv() { # name requirements
-    rm -rf "$work/$1"
+    rm -rf "${work:?}/$1"
     "${PYTHON3:-/usr/bin/python3}" -m venv "$work/$1"
     "$work/$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
 }
