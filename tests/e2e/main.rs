@@ -19,11 +19,14 @@ mod inspect;
 mod instruments;
 mod lost_replies;
 mod metadata;
+mod openapi;
 mod page;
 mod parallel;
 mod registration;
 mod root_secret;
+mod signals;
 mod trust;
+mod well_known;
 
 /// One part of a JWS, read as JSON.
 fn decoded(part: &str) -> serde_json::Value {
