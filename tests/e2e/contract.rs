@@ -189,7 +189,7 @@ async fn rows_of_credentials(server: Server) {
             row("GET", "/credentials/AAAA", Right, "", unknown()),
             row("PATCH", &one, Keyless, r#"{"name":"x"}"#, UNKEYED),
             row("PATCH", &one, Right, "{}", Problem(400, INVALID, "name is a required field")),
-            row("PATCH", &one, Right, "[", Begins(400, UNFIT, "Syntax error: offset=")),
+            row("PATCH", &one, Right, "{", Begins(400, UNFIT, "Syntax error: offset=")),
             row("PATCH", "/credentials/AAAA", Right, r#"{"name":"x"}"#, unknown()),
             row("PATCH", &one, Right, r#"{"name":"x"}"#, NoContent),
             row("DELETE", &one, Keyless, "", UNKEYED),

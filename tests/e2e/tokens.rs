@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{api::Tenant, ceremonies::Kind, jose};
 
 /// Verifies a token from the JWKS and checks each claim; returns them.
-pub fn check(tenant: &Tenant, kind: Kind, token: &str, jwks: &Value, user: &str, credential: &str) -> Value {
+pub(crate) fn check(tenant: &Tenant, kind: Kind, token: &str, jwks: &Value, user: &str, credential: &str) -> Value {
     let claims = jose::jsonwebtoken(token, jwks, &tenant.rp_id).unwrap().claims;
     let header: Vec<_> = token.split('.').take(1).map(crate::decoded).collect();
     assert_eq!(header[0]["kid"], tenant.kid);

@@ -18,8 +18,7 @@ pub struct Operation {
     pub path: String,
 }
 
-/// All of the document's operations.
-pub fn operations() -> Vec<Operation> {
+static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let paths = DOCUMENT["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(method, it)| (path, method, it)));
     operations
@@ -29,16 +28,22 @@ pub fn operations() -> Vec<Operation> {
             path: path.clone(),
         })
         .collect()
+});
+
+/// All of the document's operations.
+pub fn operations() -> Vec<Operation> {
+    OPERATIONS.clone()
 }
 
 /// The operation that a request is of, if it is of one.
 pub fn operation(method: &str, path: &str) -> Option<Operation> {
-    operations().into_iter().filter(|o| o.method == method && matches(&o.path, path)).min_by_key(|o| o.path.matches('{').count())
+    let candidates = OPERATIONS.iter().filter(|o| o.method == method && matches(&o.path, path));
+    candidates.min_by_key(|o| o.path.matches('{').count()).cloned()
 }
 
 fn matches(template: &str, path: &str) -> bool {
-    let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
-    template.len() == path.len() && template.iter().zip(path).all(|(t, p)| *t == p || (t.starts_with('{') && !p.is_empty()))
+    let same = |(t, p): (&str, &str)| t == p || (t.starts_with('{') && !p.is_empty());
+    template.split('/').count() == path.split('/').count() && template.split('/').zip(path.split('/')).all(same)
 }
 
 /// What the document does not say of an answer; empty when it is as described.
