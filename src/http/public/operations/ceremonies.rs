@@ -1,6 +1,6 @@
 //! The ceremonies: registration, login, second factors and transactions.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     domain::TransactionId,
