@@ -24,13 +24,16 @@ mod login;
 mod lost_replies;
 mod metadata;
 mod mfa;
+mod openapi;
 mod page;
 mod parallel;
 mod registration;
 mod root_secret;
+mod signals;
 mod tokens;
 mod transactions;
 mod trust;
+mod well_known;
 
 /// One part of a JWS, read as JSON.
 fn decoded(part: &str) -> serde_json::Value {

@@ -46,6 +46,10 @@ async fn every_format_and_algorithm(server: Server) {
             assert_eq!(answer.status, 200, "{user}: {}", answer.body);
             let token = answer.token();
             let claims = check_token(&tenant, "ES256", &token, &jwks, &user, &draft.id());
+            // No anchor of ours vouches for these authenticators.
+            assert_eq!(claims["amr"], json!(["pop", "user"]), "{claims}");
+            let proven = ["uv", "be", "bs"].map(|name| claims[name].as_bool().unwrap());
+            assert_eq!(proven, [flag::UV, flag::BE, flag::BS].map(|flag| draft.flags & flag != 0), "{claims}");
             assert!(token_ids.insert(claims["jti"].to_string()), "{claims}");
             if algorithm == Algorithm::Es256 {
                 assert_eq!(jose::jwcrypto(&token, &jwks, &tenant.rp_id).unwrap().claims, claims);

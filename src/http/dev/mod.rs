@@ -5,13 +5,13 @@ use axum::{
     Extension, Router,
     extract::State,
     middleware::from_fn_with_state,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
-use hyper::{HeaderMap, header};
+use hyper::HeaderMap;
 use serde::Serialize;
 
-use super::{AppState, Error, body::WholeBody, extract::JsonObject, host, json::GoJson, public::InitializeResponse};
+use super::{AppState, Error, asset::asset, body::WholeBody, extract::JsonObject, host, json::GoJson, public::InitializeResponse};
 use crate::{
     domain::{AttestationPreference, Operation, RequestMeta, Tenant, TenantId, UserId},
     services::Initialize,
@@ -34,20 +34,6 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
         .route("/dev/register/initialize", post(initialize))
         .method_not_allowed_fallback(async || Error::method_not_allowed())
         .layer(from_fn_with_state(state.clone(), host::own))
-}
-
-/// Nothing but the page's own files, and no frame around it.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'";
-
-fn asset(media_type: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, text).into_response()
 }
 
 async fn page() -> Response {
