@@ -146,14 +146,7 @@ async fn what_leads_nowhere(server: Server) {
     let tenant = server.create_tenant(&TenantSpec::default());
     let passkey = tenant.passkey("ann", Algorithm::Es256).await;
     tenant.second_factor("bob", Algorithm::Es256).await;
-    tenant.passkey("cid", Algorithm::Es256).await;
-    let cases: [(&str, Kind, Spoil, [&str; 2]); 6] = [
-        (
-            "another's handle",
-            Kind::Login,
-            |a| a.user_handle = Some(b"cid".to_vec()),
-            ["failed to validate assertion", "Unable to find the credential for the returned credential ID"],
-        ),
+    let cases: [(&str, Kind, Spoil, [&str; 2]); 5] = [
         ("no handle", Kind::Login, |a| a.user_handle = None, ["failed to get user handle", "user not found"]),
         ("nobody's handle", Kind::Login, |a| a.user_handle = Some(b"eve".to_vec()), ["failed to get user handle", "user not found"]),
         (
@@ -206,15 +199,11 @@ async fn what_is_judged_and_refused(server: Server) {
         ("UV", |a| a.flags &= !flag::UV, "User verification required but flag not set by authenticator"),
         ("BE", |a| a.flags |= flag::BE, "backup eligibility has changed"),
         ("BS without BE", |a| a.flags |= flag::BS, "backup state set without backup eligibility"),
-        ("another's handle", |a| a.user_handle = Some(b"bob".to_vec()), "Error validating the user handle"),
+        ("another's handle", |a| a.user_handle = Some(b"bob".to_vec()), "Error validating"),
         ("another key", |a| a.key = crate::support::keys::KeyPair::generate(Algorithm::Es256), "Error validating the assertion signature"),
     ];
     for kind in [Kind::Login, Kind::UserLogin] {
         for (name, spoil, details) in cases {
-            // Where nobody was named before, such a handle leads to another user, who has no such credential.
-            if kind == Kind::Login && name == "another's handle" {
-                continue;
-            }
             let honest = tenant.assertion(kind, "", &passkey).await;
             let mut spoilt = honest.clone();
             spoil(&mut spoilt);
@@ -289,21 +278,11 @@ async fn counters_that_go_back(server: Server) {
             } else {
                 answer.token();
             }
-            // What is refused is told as a failure.
-            assert_eq!(suspected().await - before, i64::from(suspect && !refused), "{count}");
+            // Told whether it is refused or not.
+            assert_eq!(suspected().await - before, i64::from(suspect), "{count}");
             if suspect {
-                let told = if refused {
-                    format!(
-                        "audit_events WHERE event_type = 'webauthn_authentication_final_failed' AND error LIKE '%from {stored} to {count};%'"
-                    )
-                } else {
-                    "audit_events WHERE event_type = 'webauthn_credential_clone_suspected'".to_owned()
-                };
-                assert!(server.count(&told).await > 0, "{count}");
-            }
-            if suspect && !refused {
                 let [error, actor, credential] = last_event(tenant, "webauthn_credential_clone_suspected").await;
-                assert!(error.contains(&stored.to_string()) && error.contains(&count.to_string()), "{error}");
+                assert!(error.contains(&format!("it was {stored}, and {count} came")), "{error}");
                 assert_eq!((actor.as_str(), credential), ("ann", passkey.id()));
             }
             let listed =
