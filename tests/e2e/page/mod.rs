@@ -11,7 +11,7 @@ use std::path::Path;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use self::server::{KID, serve};
+use self::server::{EditClaims, EditToken, KID, serve};
 use crate::support::{
     chromium::{Chromium, Page, Protocol, Transport},
     mint::Mint,
@@ -119,7 +119,7 @@ async fn says_why_a_token_is_not_good() {
         json!({"keys": [k]})
     };
     let fault = |text: &str| format!("Not verified. {text}");
-    let cases: [(&str, Option<Value>, fn(&mut Value), fn(&str) -> String, String); 8] = [
+    let cases: [(&str, Option<Value>, EditClaims, EditToken, String); 8] = [
         ("another key", Some(other_key), |_| {}, str::to_owned, fault(&format!("Signature: does not verify with key {KID}."))),
         (
             "no key",

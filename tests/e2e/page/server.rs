@@ -24,8 +24,8 @@ pub(super) const KID: &str = "0f1e2d3c-1111-4111-8111-11111111cafe";
 /// Whose passkeys all are.
 pub(super) const USER: &str = "5b8f2c1e-7a44-4f0e-9d57-0c3c7a1f6a21";
 
-type EditClaims = fn(&mut Value);
-type EditToken = fn(&str) -> String;
+pub(super) type EditClaims = fn(&mut Value);
+pub(super) type EditToken = fn(&str) -> String;
 
 /// What the server answers next.
 pub(super) struct Answers {
