@@ -214,13 +214,11 @@ impl TryFrom<AuditRow> for AuditEvent {
 
 /// While servers of two versions run, the newer one may write types that the older one does not know: its listings go on.
 fn recognized(event_type: &str, error: Option<String>) -> (AuditEventType, Option<String>) {
-    match event_type.parse() {
-        Ok(event_type) => (event_type, error),
-        Err(_) => {
-            let error = error.map_or_else(|| event_type.to_owned(), |error| format!("{event_type}: {error}"));
-            (AuditEventType::Unrecognized, Some(error.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()))
-        }
+    if let Ok(event_type) = event_type.parse() {
+        return (event_type, error);
     }
+    let error = error.map_or_else(|| event_type.to_owned(), |error| format!("{event_type}: {error}"));
+    (AuditEventType::Unrecognized, Some(error.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()))
 }
 
 #[cfg(test)]

@@ -168,6 +168,7 @@ mod postgres {
         },
     };
 
+    #[expect(clippy::struct_excessive_bools, reason = "which of the statement's parts found or wrote a row")]
     struct Found {
         unanswered: bool,
         signer: bool,

@@ -2,14 +2,24 @@
 
 use std::{fs, time::Duration};
 
-use passkey_hsm::hsm::ROOT_KEY;
-use serde_json::Value;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use openssl::sha::sha256;
 
-use crate::support::server::{Server, text};
+use passkey_hsm::hsm::ROOT_KEY;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::{
+    api::{Answer, Tenant},
+    authenticator::{Draft, Format},
+    keys::Algorithm,
+    server::{Server, TenantSpec, text},
+};
 
 crate::engines! {
     is_made_once_and_kept_over_restarts,
     two_servers_follow_a_new_one,
+    a_login_outlives_a_restart_and_not_the_secret,
 }
 
 /// How long servers may take to follow.
@@ -81,17 +91,109 @@ async fn two_servers_follow_a_new_one(server: Server) {
     assert!(!server.log().contains("the root secret is closed"));
 }
 
+/// A passkey of a user's, registered, with the user's handle.
+async fn registered(tenant: &Tenant) -> (Draft, String) {
+    let options = tenant.options("ann").await;
+    let draft = Draft::new(&options, &tenant.origin, Format::None, Algorithm::Es256);
+    tenant.finalize(draft.body().to_string()).await.token();
+    (draft, options["publicKey"]["user"]["id"].as_str().unwrap().to_owned())
+}
+
+async fn begin_login(tenant: &Tenant) -> Answer {
+    tenant.post(&tenant.path("/login/initialize"), "{}").await
+}
+
+/// Answers a challenge as an authenticator with that passkey would.
+async fn end_login(tenant: &Tenant, begun: &Answer, (draft, handle): &(Draft, String)) -> Answer {
+    let challenge = &begun.json()["publicKey"]["challenge"];
+    let client_data = json!({"type": "webauthn.get", "challenge": challenge, "origin": tenant.origin, "crossOrigin": false}).to_string();
+    // UP and UV; no counter.
+    let auth_data = [sha256(tenant.rp_id.as_bytes()).as_slice(), &[0x05], &[0; 4]].concat();
+    let signature = draft.key.sign(&[auth_data.as_slice(), &sha256(client_data.as_bytes())].concat());
+    let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let body = json!({
+        "id": draft.id(),
+        "rawId": draft.id(),
+        "type": "public-key",
+        "response": {
+            "clientDataJSON": b64(client_data.as_bytes()),
+            "authenticatorData": b64(&auth_data),
+            "signature": b64(&signature),
+            "userHandle": handle,
+        },
+        "clientExtensionResults": {},
+    });
+    tenant.post(&tenant.path("/login/finalize"), body.to_string()).await
+}
+
+async fn a_login_outlives_a_restart_and_not_the_secret(mut server: Server) {
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let passkey = registered(&tenant).await;
+    let (one, two) = (begin_login(&tenant).await, begin_login(&tenant).await);
+    server.kill();
+    server.restart().await;
+    let tenant = tenant.at(server.api());
+    end_login(&tenant, &one, &passkey).await.token();
+    assert_ne!(end_login(&tenant, &one, &passkey).await.status, 200, "good once");
+    let other = server.beside().await;
+    end_login(&tenant.at(other.api()), &two, &passkey).await.token();
+
+    let before = begin_login(&tenant).await;
+    let (code, said) = rewrap(&server, &["--new-secret"]);
+    assert_eq!(code, 0, "{said}");
+    let begun = std::time::Instant::now();
+    // Once both have followed, what was begun under the old one is nobody's, and what is begun at one ends at the other.
+    while end_login(&tenant.at(other.api()), &begin_login(&tenant).await, &passkey).await.status != 200
+        || server.log().matches("the root secret is open").count() < 5
+    {
+        assert!(begun.elapsed() < PATIENCE, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let refused = end_login(&tenant, &before, &passkey).await;
+    assert_eq!(refused.status, 401, "{}", refused.body);
+    assert!(refused.body.contains("received challenge does not match"), "{}", refused.body);
+}
+
+/// The HSM opens the secret and is not asked again: who floods login/initialize does not reach it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_begin_while_no_signer_is_up() {
+    let server = Server::sqlite().await;
+    let tenant = server.create_tenant(&TenantSpec::default());
+    // Whatever is started from now on finds no token.
+    fs::rename(server.folder.token_dir(), server.folder.path().join("away")).unwrap();
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
+    let children = children.collect::<Vec<_>>().join(" ");
+    assert_ne!(children.trim(), "");
+    for pid in children.split_whitespace() {
+        kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    }
+    let begun = std::time::Instant::now();
+    while server.admin_api().get("/health/ready").await.json()["hsm"] == true {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(begin_login(&tenant).await.status, 200);
+    assert_eq!(server.admin_api().get("/health/ready").await.json()["root_secret"], true);
+}
+
 /// Somebody made the token anew: nothing on it opens the secret, and nothing is made by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_made_anew_does_not_open_it() {
     let mut server = Server::sqlite().await;
     let first = fingerprint(&server).await;
+    let tenant = server.create_tenant(&TenantSpec::default());
     server.kill();
     fs::remove_dir_all(server.folder.token_dir()).unwrap();
     fs::create_dir(server.folder.token_dir()).unwrap();
     server.folder.add_token("passkey-test");
     server.restart_unready().await;
     until_open(&server, false).await;
+    let tenant = tenant.at(server.api());
+    let refused = begin_login(&tenant).await;
+    assert!(refused.problem(503, "Service Unavailable").contains("the root secret is not available"), "{}", refused.body);
+    assert_ne!(refused.header("Retry-After"), "");
+    tenant.options("ann").await;
     let (ok, said) = diagnosis(&server);
     assert!(!ok && said.contains("has no envelope") && said.contains("hsm rewrap"), "{said}");
     let (code, said) = rewrap(&server, &[]);
@@ -103,6 +205,7 @@ async fn a_token_made_anew_does_not_open_it() {
     let (code, said) = rewrap(&server, &["--new-secret"]);
     assert_eq!(code, 0, "{said}");
     until_open(&server, true).await;
+    assert_eq!(begin_login(&tenant).await.status, 200);
     assert_ne!(fingerprint(&server).await, first);
     assert!(diagnosis(&server).0);
 }

@@ -3,11 +3,12 @@
 use passkey_hsm::{
     domain::{
         Aaguid, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyRecord, AttestationFormat, AttestationRecord, AttestationTrust, AttestationType,
-        AuditEvent, AuditEventId, AuditEventType, BackupFlags, Ceremony, Challenge, CredentialId, KeyEvidence, KeyId, KeyState,
-        MetadataBlob, MetadataEntry, MetadataHead, NewCredential, Operation, RegistrationEvidence, RequestMeta, Rng, SigningAlgorithm,
-        SigningKey, StatusReport, SystemRng, Tenant, TenantConfig, TenantId, TenantSettings, Timestamp, User, UserVerification,
+        AuditEvent, AuditEventId, AuditEventType, AuthenticationEvidence, BackupFlags, Ceremony, Challenge, CredentialId, CredentialUse,
+        KeyEvidence, KeyId, KeyState, MetadataBlob, MetadataEntry, MetadataHead, NewCredential, NewTransaction, Operation,
+        RegistrationEvidence, RequestMeta, Rng, SigningAlgorithm, SigningKey, StatusReport, SystemRng, Tenant, TenantConfig, TenantId,
+        TenantSettings, Timestamp, TransactionData, TransactionRowId, User, UserVerification,
     },
-    storage::{Engine, RegistrationCommit, Store},
+    storage::{Answered, AuthenticationUnit, Engine, RegistrationCommit, Store},
 };
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -120,6 +121,21 @@ impl Bench {
         assert_eq!(committed, RegistrationCommit::Committed);
     }
 
+    /// A tenant with an active key, and a credential whose counter is 7.
+    pub async fn in_use(&self) -> (Tenant, SigningKey, NewCredential) {
+        let (tenant, key) = self.tenant().await;
+        let n = NewCredential { sign_count: 7, ..credential(tenant.id) };
+        self.register(&key, &n).await;
+        (tenant, key, n)
+    }
+
+    /// A transaction under way; its user must be there.
+    pub async fn begun(&self, tenant: TenantId) -> NewTransaction {
+        let transaction = transaction(tenant, &TransactionRowId::random(&SystemRng).to_string());
+        assert!(self.store.begin_transaction(&transaction, &event(tenant)).await.unwrap());
+        transaction
+    }
+
     /// Whether a ceremony is still under way.
     pub async fn is_open(&self, c: &Ceremony) -> bool {
         self.store.ceremony(c.tenant_id, c.operation, &c.challenge).await.unwrap().is_some()
@@ -226,6 +242,58 @@ pub fn credential(tenant_id: TenantId) -> NewCredential {
         is_mfa: false,
         created_at: at(5),
         evidence: None,
+    }
+}
+
+/// A use of the credential, with a challenge of its own and this counter.
+pub fn login(key: &SigningKey, n: &NewCredential, sign_count: u32) -> AuthenticationUnit {
+    let tenant_id = key.tenant_id;
+    AuthenticationUnit {
+        tenant_id,
+        answered: Answered::Challenge { challenge: Challenge::random(&SystemRng), expires_at: at(60_000) },
+        used: CredentialUse { credential: n.id.clone(), sign_count, backup_state: true, at: at(100), refuse_clone: false },
+        key: key.id,
+        event: AuditEvent { event_type: AuditEventType::AuthenticationFinalSucceeded, ..event(tenant_id) },
+        clone_event: AuditEvent { event_type: AuditEventType::CloneSuspected, ..event(tenant_id) },
+    }
+}
+
+/// A use of the credential that confirms this transaction.
+pub fn confirmation(key: &SigningKey, n: &NewCredential, sign_count: u32, transaction: &NewTransaction) -> AuthenticationUnit {
+    let answered = Answered::Transaction {
+        row: transaction.row,
+        challenge: transaction.challenge.clone(),
+        evidence: authentication_evidence(n.id.clone()),
+    };
+    AuthenticationUnit { answered, ..login(key, n, sign_count) }
+}
+
+pub fn authentication_evidence(credential_id: CredentialId) -> AuthenticationEvidence {
+    AuthenticationEvidence {
+        credential_id,
+        public_key: vec![0xa5, 0x01, 0x02],
+        sign_count: u32::MAX,
+        backup_eligible: true,
+        rp_id: "example.org".to_owned(),
+        client_data_json: b"{\"type\":\"webauthn.get\"}".to_vec(),
+        authenticator_data: vec![0x5e; 37],
+        signature: vec![0x30, 0x00, 0xff],
+    }
+}
+
+/// What ann is asked to confirm until `at(60_000)`.
+pub fn transaction(tenant_id: TenantId, id: &str) -> NewTransaction {
+    let (id, data) = (id.parse().unwrap(), TransactionData::from_json("{\"to\": \"<B\u{fc}cher>\", \"amount\": 50.0}".as_bytes()).unwrap());
+    NewTransaction {
+        row: TransactionRowId::random(&SystemRng),
+        tenant_id,
+        challenge: Challenge::for_transaction(&SystemRng, &id, &data),
+        id,
+        user_id: "ann".parse().unwrap(),
+        data,
+        user_verification: UserVerification::Required,
+        created_at: at(0),
+        expires_at: at(60_000),
     }
 }
 

@@ -15,6 +15,9 @@ on_both_engines! {
     there_is_one_revision,
     evidence_is_whole_and_of_a_credential,
     a_credential_has_a_record,
+    a_used_challenge_has_32_bytes_and_is_there_once,
+    a_transaction_is_whole_and_of_a_user,
+    a_confirmation_is_whole_and_of_a_transaction,
 }
 
 /// Runs a statement in the words of SQLite, where bytes are `x'..'`.
@@ -110,4 +113,81 @@ async fn a_credential_has_a_record(b: Bench) {
     b.register(&key, &credential(tenant.id)).await;
     let good = "UPDATE credentials SET attestation_record = '{}'";
     refuses(&b, good, "SELECT 1", &[("'{}'", "NULL", NULL), ("attestation_record = '{}'", "attestation_trust = 'some'", CHECK)]).await;
+}
+
+async fn a_used_challenge_has_32_bytes_and_is_there_once(b: Bench) {
+    let (tenant, challenge) = ("5e".repeat(16), "5e".repeat(32));
+    let good = format!("INSERT INTO used_challenges (expires_at, tenant_id, challenge) VALUES (7, x'{tenant}', x'{challenge}')");
+    let long = format!("x'{challenge}5e'");
+    let bad = [("7", "NULL", NULL), (&format!("x'{challenge}'"), &*long, CHECK), (&format!("x'{challenge}'"), "x''", CHECK)];
+    let good = good.replace(&format!("x'{tenant}'"), &uuid(&b, &tenant));
+    refuses(&b, &good, "SELECT 1", &bad).await;
+    assert!(run(&b, &good).await.unwrap_err().to_lowercase().contains(UNIQUE));
+}
+
+/// A UUID as the engine writes one, out of the words of SQLite.
+fn uuid(b: &Bench, hex: &str) -> String {
+    match b.store.engine() {
+        Engine::Sqlite => format!("x'{hex}'"),
+        Engine::Postgres => format!("'{hex}'"),
+    }
+}
+
+async fn a_transaction_is_whole_and_of_a_user(b: Bench) {
+    let (tenant, _) = b.tenant().await;
+    b.ceremony(tenant.id).await;
+    let row = uuid(&b, &"5e".repeat(16));
+    let good = format!(
+        "INSERT INTO transactions (id, tenant_id, identifier, user_id, data, state, challenge, user_verification, expires_at, created_at,
+            updated_at)
+        SELECT {row}, tenant_id, 'name', 'ann', 'data', 'pending', x'{}', 'required', 60, 70, 80 FROM users",
+        "5e".repeat(64)
+    );
+    let long = format!("'{}'", "n".repeat(129));
+    let bad = [
+        ("'name'", "''", CHECK),
+        ("'name'", &*long, CHECK),
+        ("'ann'", "'bob'", "foreign key"),
+        ("'data'", "NULL", NULL),
+        ("'pending'", "'lost'", CHECK),
+        ("x'5e5e", "x'5e", CHECK),
+        ("'required'", "'maybe'", CHECK),
+        ("60", "NULL", NULL),
+        ("70", "NULL", NULL),
+        ("80", "NULL", NULL),
+    ];
+    refuses(&b, &good, "SELECT 1", &bad).await;
+    for (word, other) in [(&*row, uuid(&b, &"5f".repeat(16))), ("'name'", "'other'".to_owned()), ("x'5e5e", "x'5f5e".to_owned())] {
+        assert!(run(&b, &good.replacen(word, &other, 1)).await.unwrap_err().to_lowercase().contains(UNIQUE));
+    }
+}
+
+async fn a_confirmation_is_whole_and_of_a_transaction(b: Bench) {
+    let (tenant, ..) = b.in_use().await;
+    b.begun(tenant.id).await;
+    let token = uuid(&b, &"5e".repeat(16));
+    let good = format!(
+        "INSERT INTO transaction_evidence (transaction_id, credential_id, public_key, sign_count, backup_eligible, rp_id, client_data_json,
+            authenticator_data, signature, token_id, confirmed_at)
+        SELECT t.id, x'01', x'02', 30, e.eligible, 'rp', x'03', x'04', x'05', {token}, 60
+        FROM transactions t JOIN (SELECT backup_eligible AS eligible FROM credentials) e ON TRUE"
+    );
+    let bad = [
+        ("t.id", &*token, "foreign key"),
+        ("x'01'", "x''", CHECK),
+        ("x'02'", "x''", CHECK),
+        ("x'03'", "x''", CHECK),
+        ("x'04'", "x''", CHECK),
+        ("x'05'", "x''", CHECK),
+        ("30", "-1", CHECK),
+        ("30", "4294967296", CHECK),
+        ("e.eligible", "NULL", NULL),
+        ("'rp'", "''", CHECK),
+        ("60", "NULL", NULL),
+    ];
+    refuses(&b, &good, "DELETE FROM transaction_evidence", &bad).await;
+    run(&b, &good).await.unwrap();
+    assert!(run(&b, &good).await.unwrap_err().to_lowercase().contains(UNIQUE));
+    run(&b, "DELETE FROM transactions").await.unwrap();
+    assert_eq!(b.count("transaction_evidence").await, 0);
 }

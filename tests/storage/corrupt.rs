@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use passkey_hsm::{
-    domain::NewCredential,
-    storage::{Error, MetadataUpdate, Store},
+    domain::{AuditEvent, AuditEventType, AuditFilter, NewCredential, Page},
+    storage::{AuthenticationCommit, Error, MetadataUpdate, Store},
 };
 
-use crate::bench::{Bench, api_key, assert_same, at, blob, credential, event, evidence};
+use crate::bench::{Bench, api_key, assert_same, at, blob, confirmation, credential, event, evidence};
 
 on_both_engines! {
     a_tenant_that_does_not_parse_is_named,
@@ -16,6 +16,9 @@ on_both_engines! {
     a_credential_that_does_not_parse_is_named,
     a_record_that_does_not_parse_is_named,
     an_event_that_does_not_parse_is_named,
+    an_event_of_a_newer_server_is_listed,
+    a_transaction_that_does_not_parse_is_named,
+    a_confirmation_and_its_evidence_belong_together,
     metadata_that_does_not_parse_is_named,
     an_anchor_that_is_not_what_it_was_is_named,
     a_revision_that_is_missing_is_named,
@@ -112,11 +115,85 @@ async fn an_event_that_does_not_parse_is_named(b: Bench) {
     let (tenant, _) = b.tenant().await;
     let e = event(tenant.id);
     b.store.append_audit(&e).await.unwrap();
-    for set in ["event_type = 'party'", "event_type = 'tenant_created', actor_user_id = ''"] {
+    spoil(&b, "audit_events", None, "actor_user_id = ''").await;
+    assert_corrupt(b.store.audit_event(tenant.id, e.id).await, &["audit_events", &e.id.to_string()]);
+    assert_corrupt(b.store.audit_events(tenant.id, 9).await, &["audit_events", &e.id.to_string()]);
+}
+
+/// A newer server may run beside this one.
+async fn an_event_of_a_newer_server_is_listed(b: Bench) {
+    let (tenant, _) = b.tenant().await;
+    let e = event(tenant.id);
+    b.store.append_audit(&e).await.unwrap();
+    let long = "x".repeat(2000);
+    for (set, error) in [
+        ("event_type = 'party', error = NULL", "party"),
+        ("event_type = 'party', error = 'too loud'", "party: too loud"),
+        (&format!("event_type = '{long}'"), &long[..1000]),
+    ] {
         spoil(&b, "audit_events", None, set).await;
-        assert_corrupt(b.store.audit_event(tenant.id, e.id).await, &["audit_events", &e.id.to_string()]);
-        assert_corrupt(b.store.audit_events(tenant.id, 9).await, &["audit_events", &e.id.to_string()]);
+        let expected = AuditEvent { event_type: AuditEventType::Unrecognized, error: Some(error.to_owned()), ..e.clone() };
+        assert_same(&b.store.audit_event(tenant.id, e.id).await.unwrap().unwrap(), &expected);
+        assert_same(&b.store.audit_events(tenant.id, 9).await.unwrap(), &[&expected]);
+        let (page, total) = b.store.audit_log(tenant.id, &AuditFilter::default(), Page::new(1, 9)).await.unwrap();
+        assert_same(&page, &[&expected]);
+        assert_eq!(total, 1);
     }
+}
+
+async fn a_transaction_that_does_not_parse_is_named(b: Bench) {
+    let (tenant, key, n) = b.in_use().await;
+    let (t, confirmed) = (b.begun(tenant.id).await, b.begun(tenant.id).await);
+    let committed = b.store.commit_authentication(&confirmation(&key, &n, 8, &confirmed)).await.unwrap();
+    assert_eq!(committed, AuthenticationCommit::Committed);
+    let good = format!("data = '{}', identifier = 't', user_verification = 'required'", t.data.as_str());
+    for (constraint, set, why) in [
+        (None, "data = '{'", "JSON"),
+        (None, "data = 'null'", "null"),
+        // It reads the same, but no challenge has the hash of it.
+        (None, "data = '{ }'", "hashed"),
+        (Some("transactions_identifier_check"), "identifier = ''", "empty"),
+        (Some("transactions_user_verification_check"), "user_verification = 'maybe'", "maybe"),
+    ] {
+        for t in [&t, &confirmed] {
+            let (id, row) = (t.row.as_uuid(), t.row.to_string());
+            let (postgres, sqlite) = (format!("'{id}'"), format!("x'{}'", id.simple()));
+            let drop = constraint.map(|name| format!("ALTER TABLE transactions DROP CONSTRAINT IF EXISTS {name};")).unwrap_or_default();
+            let update = |set: &str, row: &str| format!("UPDATE transactions SET {set} WHERE id = {row}");
+            b.sql(&format!("{drop} {}", update(set, &postgres)), &update(set, &sqlite)).await;
+            let result = b.store.transaction(tenant.id, &t.challenge).await;
+            assert_corrupt(result, &["transactions", &row, why]);
+            assert_corrupt(b.store.user_transactions(tenant.id, &t.user_id, 9).await, &["transactions", &row, why]);
+            b.sql(
+                &update(&good, &postgres).replace("'t'", &format!("'{row}'")),
+                &update(&good, &sqlite).replace("'t'", &format!("'{row}'")),
+            )
+            .await;
+        }
+        assert_eq!(b.store.user_transactions(tenant.id, &t.user_id, 9).await.unwrap().len(), 2);
+    }
+    spoil(&b, "transaction_evidence", Some("transaction_evidence_sign_count_check"), "sign_count = -1").await;
+    assert_corrupt(b.store.transaction_evidence(tenant.id, None, 9).await, &["transaction_evidence", &confirmed.row.to_string()]);
+    spoil(&b, "transaction_evidence", Some("transaction_evidence_credential_id_check"), "credential_id = substr(credential_id, 1, 0)")
+        .await;
+    assert_corrupt(b.store.transaction_evidence(tenant.id, None, 9).await, &["transaction_evidence", &confirmed.row.to_string()]);
+    assert_corrupt(b.store.transaction(tenant.id, &confirmed.challenge).await, &["transactions", &confirmed.row.to_string()]);
+}
+
+/// A confirmation without evidence, and evidence of what nobody confirmed.
+async fn a_confirmation_and_its_evidence_belong_together(b: Bench) {
+    let (tenant, key, n) = b.in_use().await;
+    let t = b.begun(tenant.id).await;
+    let committed = b.store.commit_authentication(&confirmation(&key, &n, 8, &t)).await.unwrap();
+    assert_eq!(committed, AuthenticationCommit::Committed);
+    for state in ["pending", "refused"] {
+        spoil(&b, "transactions", None, &format!("state = '{state}'")).await;
+        assert_corrupt(b.store.transaction(tenant.id, &t.challenge).await, &["transactions", &t.row.to_string(), "evidence"]);
+        assert_corrupt(b.store.transaction_evidence(tenant.id, None, 9).await, &["transactions", &t.row.to_string(), "evidence"]);
+    }
+    spoil(&b, "transactions", None, "state = 'confirmed'").await;
+    b.sql("DELETE FROM transaction_evidence", "DELETE FROM transaction_evidence").await;
+    assert_corrupt(b.store.transaction(tenant.id, &t.challenge).await, &["transactions", &t.row.to_string(), "evidence"]);
 }
 
 async fn metadata_that_does_not_parse_is_named(b: Bench) {

@@ -6,25 +6,41 @@ use std::{os::unix::process::ExitStatusExt, process::Command};
 
 use passkey_hsm::{
     domain::{KeyId, NewCredential, SystemRng},
-    storage::{MetadataUpdate, RegistrationCommit, Store},
+    storage::{AuthenticationCommit, MetadataUpdate, RegistrationCommit, Store},
 };
 
-use crate::bench::{Bench, activated, assert_same, at, blob, ceremony, credential, event, evidence, pending_key, tenant, user};
+use crate::bench::{
+    Bench, activated, assert_same, at, blob, ceremony, confirmation, credential, event, evidence, login, pending_key, tenant, transaction,
+    user,
+};
 
 on_both_engines! {
     a_tenant_begun,
     a_tenant_completed,
     a_registration,
+    a_login,
+    a_confirmation,
     an_import_of_metadata,
     a_set_of_anchors,
 }
 
 const URL: &str = "PASSKEY_HSM_TEST_VICTIM";
 
-/// Makes a tenant and registers a credential, and should not live to the end of it.
+/// Makes a tenant, registers a credential and uses it, and should not live to the end of it.
 #[tokio::test]
 #[ignore = "started by the other tests, in a process of its own"]
 async fn victim() {
+    used(false).await;
+}
+
+/// The same, but that the credential confirms a transaction.
+#[tokio::test]
+#[ignore = "started by the other tests, in a process of its own"]
+async fn confirmer() {
+    used(true).await;
+}
+
+async fn used(to_confirm: bool) {
     let store = Store::open(&std::env::var(URL).unwrap(), 1).await.unwrap();
     let tenant = tenant();
     let key = pending_key(tenant.id, KeyId::random(&SystemRng));
@@ -32,9 +48,18 @@ async fn victim() {
     assert!(store.complete_tenant(tenant.id, &activated(&key), None, &[event(tenant.id)]).await.unwrap());
     let c = ceremony(tenant.id, "ann");
     store.begin_registration(&user(tenant.id, "ann"), &c, &event(tenant.id)).await.unwrap();
-    let n = NewCredential { evidence: Some(evidence()), ..credential(tenant.id) };
+    let n = NewCredential { evidence: Some(evidence()), sign_count: 7, ..credential(tenant.id) };
     let committed = store.commit_registration(&c, &n, key.id, &event(tenant.id)).await.unwrap();
     assert_eq!(committed, RegistrationCommit::Committed);
+    let unit = if to_confirm {
+        let t = transaction(tenant.id, "t");
+        assert!(store.begin_transaction(&t, &event(tenant.id)).await.unwrap());
+        // A counter that went back: two events.
+        confirmation(&key, &n, 6, &t)
+    } else {
+        login(&key, &n, 8)
+    };
+    assert_eq!(store.commit_authentication(&unit).await.unwrap(), AuthenticationCommit::Committed);
 }
 
 /// Imports metadata and a set of anchors in the place of those that are there, and should not live to the end of it.
@@ -89,6 +114,26 @@ async fn a_registration(b: Bench) {
     let (ceremonies, credentials, events) = (b.count("ceremonies").await, b.count("credentials").await, b.count("audit_events").await);
     assert_eq!((ceremonies, credentials, events), (1, 1, 5), "the second one is consumed, its credential and its event are there");
     assert_eq!(b.count("credential_evidence").await, 1);
+}
+
+async fn a_login(b: Bench) {
+    kill(&b, "storage.before_commit.authentication").await;
+    let (used, counted) =
+        (b.count("used_challenges").await, b.count("credentials WHERE sign_count = 8 AND last_used_at > created_at").await);
+    assert_eq!((used, counted, b.count("audit_events").await), (0, 0, 3), "as if it had not come");
+    kill(&b, "storage.after_commit.authentication").await;
+    let (used, counted) =
+        (b.count("used_challenges").await, b.count("credentials WHERE sign_count = 8 AND last_used_at > created_at").await);
+    assert_eq!((used, counted, b.count("audit_events").await), (1, 1, 7), "all of the second one is there");
+}
+
+async fn a_confirmation(b: Bench) {
+    let confirmed = "transactions WHERE state = 'confirmed'";
+    kill_victim(&b, "kill::confirmer", "storage.before_commit.authentication").await;
+    assert_eq!((b.count(confirmed).await, b.count("transaction_evidence").await, b.count("audit_events").await), (0, 0, 4));
+    kill_victim(&b, "kill::confirmer", "storage.after_commit.authentication").await;
+    assert_eq!((b.count(confirmed).await, b.count("transaction_evidence").await, b.count("audit_events").await), (1, 1, 10));
+    assert_eq!(b.count("credentials WHERE sign_count = 7").await, 2);
 }
 
 /// Dies with the new entries written and not committed, then just after the commit.

@@ -234,6 +234,50 @@ async fn round_trips_are_as_few_as_promised() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_takes_two_round_trips_and_a_transaction_few() {
+    use passkey_hsm::{domain::SystemRng, storage::AuthenticationCommit::Committed};
+
+    let p = Proxied::new().await;
+    let (tenant, key, n) = p.bench.in_use().await;
+    for (warm, counter) in [(false, 8), (true, 10)] {
+        let t = crate::bench::transaction(tenant.id, &counter.to_string());
+        let refused = passkey_hsm::domain::Challenge::random(&SystemRng);
+        let mut taken = Vec::new();
+        for step in 0..7 {
+            let before = p.wire.requests.load(Ordering::SeqCst);
+            match step {
+                0 => assert!(p.store.credential_for_use(tenant.id, &n.id, &refused).await.unwrap().is_some()),
+                1 => assert_eq!(p.store.commit_authentication(&crate::bench::login(&key, &n, counter)).await.unwrap(), Committed),
+                2 => assert!(p.store.begin_transaction(&t, &event(tenant.id)).await.unwrap()),
+                3 => assert!(p.store.transaction(tenant.id, &t.challenge).await.unwrap().is_some()),
+                4 => {
+                    let unit = crate::bench::confirmation(&key, &n, counter + 1, &t);
+                    assert_eq!(p.store.commit_authentication(&unit).await.unwrap(), Committed);
+                }
+                5 => assert!(p.store.refuse_challenge(tenant.id, &refused, t.expires_at, None).await.unwrap()),
+                _ => assert_eq!(p.store.user_transactions(tenant.id, &t.user_id, 9).await.unwrap().len(), usize::from(warm) + 1),
+            }
+            taken.push(p.wire.requests.load(Ordering::SeqCst) - before);
+        }
+        assert!(!warm || taken == [1, 1, 4, 1, 1, 3, 1], "{taken:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authentication_whose_reply_is_lost_is_unknown_and_can_be_read_again() {
+    let p = Proxied::new().await;
+    let (tenant, key, n) = p.bench.in_use().await;
+    for (cut, done) in [(Cut::Before(n.id.as_bytes().to_vec()), false), (Cut::After(n.id.as_bytes().to_vec()), true)] {
+        let unit = crate::bench::login(&key, &n, 8);
+        p.cut(cut);
+        let result = p.store.commit_authentication(&unit).await;
+        assert!(matches!(result, Err(Error::OutcomeUnknown(_))), "{result:?}");
+        assert!(p.was_cut());
+        assert_eq!(p.store.audit_event(tenant.id, unit.event.id).await.unwrap().is_some(), done);
+    }
+}
+
 /// A thousand entries are not a thousand round trips: the others wait for an import.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_takes_as_many_round_trips_whatever_it_holds() {

@@ -1,9 +1,12 @@
 //! Making the tables, and what the two engines' tables have in common.
 
+use std::path::Path;
+
 use futures::future::join_all;
 use passkey_hsm::storage::{Error, Store};
+use sqlx::migrate::Migrator;
 
-use crate::bench::{Bench, event, tenant};
+use crate::bench::{Bench, assert_same, event, tenant};
 
 mod sqlite {
     use super::*;
@@ -33,12 +36,27 @@ mod postgres {
     }
 }
 
-/// A database of the version before, with what that version wrote.
-mod from_0001 {
-    use std::path::Path;
+/// The migrations of a version before, up to one of them.
+async fn up_to(last: &str, engine: &str) -> Migrator {
+    let (source, some) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine), tempfile::tempdir().unwrap());
+    for file in std::fs::read_dir(source).unwrap().map(Result::unwrap) {
+        let name = file.file_name().into_string().unwrap();
+        if name[..4] <= *last {
+            std::fs::copy(file.path(), some.path().join(name)).unwrap();
+        }
+    }
+    Migrator::new(some.path()).await.unwrap()
+}
 
-    use passkey_hsm::domain::{AttestationFormat as F, AttestationRecord, AttestationTrust as W, AttestationType as T};
-    use sqlx::{Connection, migrate::Migrator};
+/// The same literals on both engines, but for bytes.
+async fn insert(b: &Bench, sql: &str) {
+    let postgres = sql.replace("u'", "'").replace("x'", r"'\x");
+    b.sql(&postgres, &sql.replace("u'", "x'").replace("TRUE", "1").replace("FALSE", "0")).await;
+}
+
+/// A database of the version before, whose tenants have no RP ID in a column.
+mod from_0003 {
+    use sqlx::Connection;
 
     use super::*;
 
@@ -46,7 +64,60 @@ mod from_0001 {
     async fn sqlite() {
         let b = Bench::empty_sqlite().await;
         let mut conn = sqlx::SqliteConnection::connect(&b.url).await.unwrap();
-        initial("sqlite").await.run(&mut conn).await.unwrap();
+        up_to("0003", "sqlite").await.run(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+        finds_its_tenants(b).await;
+    }
+
+    #[tokio::test]
+    async fn postgres() {
+        let b = Bench::empty_postgres().await;
+        up_to("0003", "postgres").await.run(&mut crate::postgres::Server::connect(&b.url).await).await.unwrap();
+        finds_its_tenants(b).await;
+    }
+
+    async fn finds_its_tenants(b: Bench) {
+        let config = serde_json::to_string(&tenant().config).unwrap();
+        assert!(config.contains("\"Example\""), "{config}");
+        let other = config.replace("\"example.org\"", "\"other.example\"").replace("\"Example\"", r#""'\"\\ü\n""#);
+        // Neither of them stops a server from starting.
+        let (odd, without) = (config.replace("\"Example\"", r#""a\u0000b""#), "{}".to_owned());
+        for (at, (state, config)) in
+            [("active", config), ("active", other), ("creating", odd), ("creating", without)].into_iter().enumerate()
+        {
+            let (id, config) = (tenant().id.as_uuid().simple(), config.replace('\'', "''"));
+            insert(&b, &format!("INSERT INTO tenants VALUES (u'{id}', 'Ours {at}', '{state}', '{config}', '{{}}', {at})")).await;
+        }
+        assert_eq!(b.store.migrate().await.unwrap(), [4]);
+        for (rp_id, name) in [("example.org", "Ours 0"), ("other.example", "Ours 1")] {
+            let found = b.store.tenants_of_rp_id(rp_id, 9).await.unwrap();
+            assert_eq!(found.iter().map(|t| t.display_name.as_str()).collect::<Vec<_>>(), [name]);
+        }
+        // As a server of the version before writes one that is still running.
+        let config = serde_json::to_string(&tenant().config).unwrap();
+        let columns = "id, display_name, state, config, settings, created_at";
+        let id = tenant().id.as_uuid().simple();
+        insert(&b, &format!("INSERT INTO tenants ({columns}) VALUES (u'{id}', 'Late', 'active', '{config}', '{{}}', 9)")).await;
+        assert_eq!(b.store.tenants_of_rp_id("example.org", 9).await.unwrap().len(), 1);
+        assert!(b.store.tenants_of_rp_id("", 9).await.unwrap().is_empty());
+        let late = b.store.tenants().await.unwrap().pop().unwrap();
+        assert!(b.store.update_tenant(late.id, None, &late.config, None, &event(late.id)).await.unwrap());
+        assert_eq!(b.store.tenants_of_rp_id("example.org", 9).await.unwrap().len(), 2);
+    }
+}
+
+/// A database of the first version, with what that version wrote.
+mod from_0001 {
+    use passkey_hsm::domain::{AttestationFormat as F, AttestationRecord, AttestationTrust as W, AttestationType as T};
+    use sqlx::Connection;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite() {
+        let b = Bench::empty_sqlite().await;
+        let mut conn = sqlx::SqliteConnection::connect(&b.url).await.unwrap();
+        up_to("0001", "sqlite").await.run(&mut conn).await.unwrap();
         conn.close().await.unwrap();
         keeps_what_is_there(b).await;
     }
@@ -54,22 +125,8 @@ mod from_0001 {
     #[tokio::test]
     async fn postgres() {
         let b = Bench::empty_postgres().await;
-        initial("postgres").await.run(&mut crate::postgres::Server::connect(&b.url).await).await.unwrap();
+        up_to("0001", "postgres").await.run(&mut crate::postgres::Server::connect(&b.url).await).await.unwrap();
         keeps_what_is_there(b).await;
-    }
-
-    /// The first migration alone.
-    async fn initial(engine: &str) -> Migrator {
-        let (root, only) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
-        let name = "0001_initial.sql";
-        std::fs::copy(root.join("migrations").join(engine).join(name), only.path().join(name)).unwrap();
-        Migrator::new(only.path()).await.unwrap()
-    }
-
-    /// The same literals on both engines, but for bytes.
-    async fn insert(b: &Bench, sql: &str) {
-        let postgres = sql.replace("u'", "'").replace("x'", r"'\x");
-        b.sql(&postgres, &sql.replace("u'", "x'").replace("TRUE", "1").replace("FALSE", "0")).await;
     }
 
     async fn keeps_what_is_there(b: Bench) {
@@ -92,7 +149,8 @@ mod from_0001 {
             ))
             .await;
         }
-        assert_eq!(b.store.migrate().await.unwrap(), [2, 3]);
+        assert_eq!(b.store.migrate().await.unwrap(), [2, 3, 4]);
+        assert_same(&b.store.tenants_of_rp_id("example.org", 9).await.unwrap()[0].config, &tenant.config);
 
         let ann = "ann".parse().unwrap();
         let after = b.store.user_credentials(tenant.id, &ann, false).await.unwrap();

@@ -16,6 +16,7 @@ on_both_engines! {
     a_failed_completion_leaves_the_tenant_in_the_making,
     an_update_replaces_what_it_is_given,
     an_update_of_no_tenant_leaves_no_trace,
+    tenants_are_found_by_their_rp_id,
     answers_a_ping_and_nothing_after_it_is_closed,
 }
 
@@ -119,6 +120,31 @@ async fn an_update_of_no_tenant_leaves_no_trace(b: Bench) {
     b.store.begin_tenant(&tenant, &pending_key(tenant.id, KeyId::random(&SystemRng))).await.unwrap();
     assert!(!b.store.update_tenant(tenant.id, None, &tenant.config, None, &event).await.unwrap());
     assert!(b.store.audit_events(tenant.id, 10).await.unwrap().is_empty());
+}
+
+async fn tenants_are_found_by_their_rp_id(b: Bench) {
+    let ((first, _), (mut second, _)) = (b.tenant().await, b.tenant().await);
+    let in_the_making = tenant();
+    b.store.begin_tenant(&in_the_making, &pending_key(in_the_making.id, KeyId::random(&SystemRng))).await.unwrap();
+    let found = async |rp_id: &str, limit| {
+        let mut found: Vec<_> = b.store.tenants_of_rp_id(rp_id, limit).await.unwrap().into_iter().map(|tenant| tenant.id).collect();
+        found.sort();
+        found
+    };
+    let mut both = [first.id, second.id];
+    both.sort();
+    assert_eq!(found("example.org", 9).await, both);
+    assert_eq!(found("example.org", 1).await.len(), 1);
+    for stranger in ["", "example", "EXAMPLE.ORG", "example.org.", "%", "example.org\0"] {
+        assert!(found(stranger, 9).await.is_empty(), "{stranger}");
+    }
+    assert_same(&b.store.tenants_of_rp_id("example.org", 9).await.unwrap().iter().find(|t| t.id == first.id).unwrap(), &&first);
+
+    "other.example".clone_into(&mut second.config.webauthn.relying_party.id);
+    assert!(b.store.update_tenant(second.id, None, &second.config, None, &event(second.id)).await.unwrap());
+    assert_eq!((found("example.org", 9).await, found("other.example", 9).await), (vec![first.id], vec![second.id]));
+    let plan = b.plan("SELECT config FROM tenants WHERE rp_id = 'example.org' AND state = 'active'").await;
+    assert!(plan.contains("tenants_by_rp_id"), "{plan}");
 }
 
 async fn answers_a_ping_and_nothing_after_it_is_closed(b: Bench) {

@@ -10,12 +10,13 @@ use axum::{
 };
 use hyper::{
     HeaderMap, Method, Uri,
-    header::{self, HeaderName, HeaderValue},
+    header::{HeaderName, HeaderValue},
 };
 use serde::Serialize;
 
 use super::{
     AppState, Error,
+    asset::asset,
     body::WholeBody,
     extract::{self, JsonObject},
     host,
@@ -65,20 +66,6 @@ const ASSETS: [(&str, &str, &str); 8] = [
 ];
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-
-/// Nothing but the page's own files, and no frame around it.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'";
-
-fn asset(media_type: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, text).into_response()
-}
 
 /// The backend's part: the rest of the path is the demo tenant's, and its API key is added. The answer is the API's own.
 async fn as_backend(State(state): State<AppState>, mut request: Request, next: Next) -> Response {

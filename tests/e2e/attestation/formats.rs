@@ -94,7 +94,10 @@ async fn each_format_is_recorded_and_verified_again(server: Server) {
     until(&strict, 200, Format::PackedX5c, |draft| draft.maker = maker.clone()).await;
     for kind in kinds() {
         let draft = draft(&tenant, &kind, &maker).await;
-        tenant.finalize(draft.body().to_string()).await.token();
+        let token = tenant.finalize(draft.body().to_string()).await.token();
+        // RFC 8176: that hardware keeps the key is said only where something proves it.
+        let claims = crate::decoded(token.split('.').nth(1).unwrap());
+        assert_eq!(claims["amr"], json!([if is_certified(&kind) { "hwk" } else { "pop" }, "user"]), "{claims}");
         let record = agreeing(&server, &tenant, &draft, &kind, &["--anchors", file]);
         if !is_certified(&kind) {
             assert_eq!((&record["trust"], record.get("path")), (&json!(kind.found.2), None));

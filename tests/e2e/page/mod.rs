@@ -93,6 +93,9 @@ async fn works_in_browsers_without_the_newer_functions() {
     page.evaluate("delete PublicKeyCredential.parseCreationOptionsFromJSON; delete PublicKeyCredential.prototype.toJSON; 0").await;
     assert_eq!(register(&mut page).await, "done");
     assert_eq!(verdict(&mut page).await.0, "verified");
+    page.evaluate("delete PublicKeyCredential.parseRequestOptionsFromJSON; 0").await;
+    assert_eq!(story::press(&mut page, "mfa-login").await, "done");
+    assert_eq!(verdict(&mut page).await.0, "verified");
     page.evaluate("PublicKeyCredential.prototype.toJSON = () => { throw new TypeError('Illegal invocation') }; 0").await;
     assert_eq!(register(&mut page).await, "done");
     assert_eq!(verdict(&mut page).await.0, "verified");

@@ -172,7 +172,12 @@ impl Answers {
         if let Some(problem) = &self.finalize {
             return answer(problem.clone());
         }
-        if ceremony.ends_with("registration") {
+        let registers = ceremony.ends_with("registration");
+        let needed = if registers { ["attestationObject", "clientDataJSON"] } else { ["authenticatorData", "signature"] };
+        if needed.iter().any(|member| !credential["response"][member].is_string()) {
+            return problem(400, "Parse error", &credential["response"].to_string());
+        }
+        if registers {
             self.credentials.push(json!({
                 "id": credential["id"], "name": format!("Key {}", self.credentials.len() + 1), "is_mfa": ceremony.starts_with("mfa"),
                 "created_at": "2026-01-02T03:04:05Z", "attestation_type": "none", "transports": ["internal"],

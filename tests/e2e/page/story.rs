@@ -10,7 +10,7 @@ use super::{
 use crate::support::chromium::{Chromium, Page, Protocol, Transport};
 
 /// Presses a button as a user does, and waits for the outcome: the state of the body.
-async fn press(page: &mut Page, button: &str) -> String {
+pub(super) async fn press(page: &mut Page, button: &str) -> String {
     page.evaluate(&format!("document.body.dataset.state = 'again', document.getElementById('{button}').click()")).await;
     page.wait_for("['done', 'error'].includes(document.body.dataset.state)").await;
     page.text("document.body.dataset.state").await
