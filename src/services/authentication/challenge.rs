@@ -120,7 +120,7 @@ mod tests {
 
     fn root(byte: u8) -> RootSecret {
         let root = RootSecret::default();
-        root.set(Zeroizing::new([byte; 32])).unwrap();
+        root.set(Zeroizing::new([byte; 32]));
         root
     }
 
