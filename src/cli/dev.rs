@@ -18,7 +18,7 @@ use super::{
     setup::block_on,
 };
 use crate::{
-    domain::{TenantConfig, TenantId, TenantSettings},
+    domain::{ApiKeyError, TenantConfig, TenantId, TenantSettings},
     http::DevTenant,
     services::{CreatedTenant, NewTenant, Services},
 };
@@ -46,7 +46,7 @@ pub(super) fn run(setup: &Setup, args: &Args, output: &Output) -> Result<ExitCod
         let services = setup.server_services().await?;
         setup.signer_ready(&services).await?;
         let demo = demo_tenant(setup, &services).await?;
-        let tenant = DevTenant { id: demo.tenant_id };
+        let tenant = DevTenant { id: demo.tenant_id, api_key: demo.api_key.parse().map_err(|e| no_key(setup, e))? };
         let json = output.is_json();
         serve::serve(setup, args, metrics, services, Some(tenant), |bound| announce(setup, bound, &demo, json)).await
     })
@@ -95,6 +95,10 @@ fn demo(setup: &Setup) -> Result<NewTenant, Failure> {
 fn remembered_path(setup: &Setup) -> PathBuf {
     let beside = setup.config.file.as_deref().and_then(Path::parent);
     beside.unwrap_or(Path::new(".")).join(FILE_NAME)
+}
+
+fn no_key(setup: &Setup, error: ApiKeyError) -> Failure {
+    Failure::new(format!("{}: {error}; delete it to get a new tenant", remembered_path(setup).display()))
 }
 
 fn recall(path: &Path) -> Result<Option<Remembered>, Failure> {

@@ -34,6 +34,11 @@ impl Origin {
         if self.is_web() { self.canonical.eq_ignore_ascii_case(client) } else { self.canonical == client }
     }
 
+    /// The origin as browsers write it, if it is one of the web: scheme `https` or `http`.
+    pub fn web(&self) -> Option<&str> {
+        ["https://", "http://"].iter().any(|scheme| self.canonical.starts_with(scheme)).then_some(self.canonical.as_str())
+    }
+
     /// Whether this is a web origin, not a native application's.
     pub fn is_web(&self) -> bool {
         !is_native(&self.configured)
@@ -109,6 +114,19 @@ mod tests {
             ("ios:bundle-id:a://b", "ios:bundle-id:A://b", false),
         ] {
             assert_eq!(configured.parse::<Origin>().unwrap().matches(client), matches, "{configured} {client}");
+        }
+    }
+
+    #[test]
+    fn the_webs_are_told_as_browsers_write_them() {
+        for (configured, web) in [
+            ("https://Example.org:443/", Some("https://example.org")),
+            ("http://localhost:8000", Some("http://localhost:8000")),
+            ("android:apk-key-hash:AbC", None),
+            ("ios:bundle-id:org.example", None),
+            ("chrome-extension://abcdef", None),
+        ] {
+            assert_eq!(configured.parse::<Origin>().unwrap().web(), web, "{configured}");
         }
     }
 

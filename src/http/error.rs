@@ -105,6 +105,11 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "unable to validate request", faults.join(" and "))
     }
 
+    /// The tenant has no such user.
+    pub(super) fn user_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "user not found", "")
+    }
+
     /// No such credential of this tenant. `id` is quoted as it was sent, as far as an id may go.
     pub(super) fn credential_not_found(id: &str) -> Self {
         let id: String = id.chars().take(MAX_CREDENTIAL_ID).collect();
@@ -145,13 +150,18 @@ impl Error {
         if self.details.is_empty() { title.to_owned() } else { format!("{title}: {}", self.details) }
     }
 
+    /// What a service said that was asked about a user.
+    pub(super) fn of_user(error: services::Error) -> Self {
+        if let services::Error::UserNotFound = error { Self::user_not_found() } else { error.into() }
+    }
+
     /// What a service said while a registration was finalized.
     pub(super) fn registration(error: services::Error) -> Self {
         use services::Error as E;
         let refused = |details: String| Self::new(StatusCode::BAD_REQUEST, "failed to validate attestation", details);
         match error {
             E::UnknownChallenge => Self::new(StatusCode::BAD_REQUEST, "received challenge does not match with any stored one", ""),
-            E::UserNotFound => Self::new(StatusCode::NOT_FOUND, "user not found", ""),
+            E::UserNotFound => Self::user_not_found(),
             E::CeremonyExpired | E::CredentialExists => refused(error.to_string()),
             E::CredentialRefused(refusal) if refusal.is_user_verification_missing() => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, USER_VERIFICATION_MISSING, refusal.to_string())
@@ -180,7 +190,7 @@ impl Error {
     /// What a service said while a login was begun.
     pub(super) fn login_initialize(error: services::Error) -> Self {
         match error {
-            services::Error::UserNotFound => Self::new(StatusCode::NOT_FOUND, "user not found", ""),
+            services::Error::UserNotFound => Self::user_not_found(),
             // The contract's answer is of status 500, for what is no fault of the server's.
             services::Error::NoCredentials => {
                 Self::new(StatusCode::BAD_REQUEST, format!("failed to create webauthn assertion options for login: {error}"), "")
@@ -228,7 +238,7 @@ fn quoted(refusal: &CeremonyRefusal) -> Option<&'static str> {
 }
 
 /// The contract's title, word for word, newline included.
-const USER_VERIFICATION_MISSING: &str = "failed to validate attestation: Error validating the authenticator response: User verification \
+pub(super) const USER_VERIFICATION_MISSING: &str = "failed to validate attestation: Error validating the authenticator response: User verification \
                                          required but flag not set by authenticator\n";
 
 /// Faults that have nothing to do with what was asked.

@@ -69,6 +69,12 @@ impl LastSegment {
     }
 }
 
+/// Whether a body is declared to be JSON.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
 /// The members of a JSON object, found by name whatever its case, as Go does. An empty body is `{}`.
 #[derive(Debug)]
 pub(super) struct JsonObject {
@@ -104,9 +110,7 @@ impl JsonObject {
     /// # Errors
     /// 400 when a body that is there is declared to be something else than JSON.
     pub(super) fn new(headers: &HeaderMap, body: Bytes) -> Result<Self, Error> {
-        let media_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let is_json = media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
-        if body.is_empty() || is_json { Ok(Self { body }) } else { Err(Error::unprocessable("Unsupported Media Type")) }
+        if body.is_empty() || is_json(headers) { Ok(Self { body }) } else { Err(Error::unprocessable("Unsupported Media Type")) }
     }
 
     /// The same with U+FFFD for each byte that is not UTF-8, as Go reads JSON.

@@ -31,14 +31,20 @@ pub(super) async fn own(State(state): State<AppState>, request: Request, next: N
     }
 }
 
+/// The host that a request names, without its port, as URLs have it: a domain in lower case and ASCII. None when it is no host at all.
+pub(super) fn named(headers: &HeaderMap) -> Option<Host> {
+    let authority = headers.get(header::HOST)?.to_str().ok()?.parse::<Authority>().ok()?;
+    // `user@host` is no host, and who reads it may take either for one.
+    let authority = Some(authority).filter(|authority| !authority.as_str().contains('@'))?;
+    Host::parse(authority.host()).ok()
+}
+
 fn is_own(headers: &HeaderMap, public_host: Option<&str>) -> bool {
-    let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
-    let Some(authority) = authority.filter(|authority| !authority.as_str().contains('@')) else { return false };
-    match Host::parse(authority.host()) {
-        Ok(Host::Ipv4(address)) => address.is_loopback(),
-        Ok(Host::Ipv6(address)) => address.is_loopback(),
-        Ok(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost") || Some(name.as_str()) == public_host,
-        Err(_) => false,
+    match named(headers) {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost") || Some(name.as_str()) == public_host,
+        None => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Both listeners: the contract's public API, and the operator's side. A handler translates, a service decides.
 
 mod admin;
+mod asset;
 mod body;
 mod cors;
 mod dev;
@@ -10,6 +11,7 @@ mod go_time;
 mod host;
 mod json;
 mod meta;
+mod openapi;
 mod page;
 mod public;
 mod query;
@@ -23,7 +25,9 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
+use url::Url;
 
 use self::error::Error;
 pub use self::{
@@ -58,7 +62,12 @@ pub fn public_router(state: AppState) -> Router {
 
 /// The admin listener's routes.
 pub fn admin_router(state: AppState) -> Router {
-    finish(admin::router(), state)
+    finish(admin::router(&state), state)
+}
+
+/// The description of the public API (OpenAPI 3.1) where it is reached at `public_url`: what `GET /openapi.json` answers.
+pub fn openapi(public_url: &Url) -> Value {
+    public::document(public_url)
 }
 
 /// Around every route of both: who asks is found out first, and a panic is answered like any other fault of ours.

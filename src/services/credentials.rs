@@ -6,13 +6,22 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{Audit, Context, Error, vouching::settle};
 use crate::{
-    domain::{AuditEvent, AuditEventType, Credential, CredentialId, Order, Page, RegistrationEvidence, RequestMeta, Tenant, UserId},
+    domain::{AuditEvent, AuditEventType, Credential, CredentialId, Order, Page, RegistrationEvidence, RequestMeta, Tenant, User, UserId},
     storage,
     webauthn::client_challenge,
 };
 
 /// How many credentials are read at once.
 const PAGE: u32 = 500;
+
+/// What a user signs in with.
+#[derive(Clone, Debug)]
+pub struct AcceptedCredentials {
+    /// Who.
+    pub user: User,
+    /// The ids of all the user's credentials, passkeys and second factors alike, the oldest first.
+    pub ids: Vec<CredentialId>,
+}
 
 /// The use cases of credentials.
 #[derive(Clone, Debug)]
@@ -38,6 +47,21 @@ impl Credentials {
     /// [`Error::CredentialNotFound`], also when it is another tenant's.
     pub async fn get(&self, tenant: &Tenant, id: &CredentialId) -> Result<Credential, Error> {
         self.context.store.credential(tenant.id, id).await?.ok_or_else(|| Error::CredentialNotFound(id.clone()))
+    }
+
+    /// Whether the tenant has a credential of this id.
+    pub async fn is_known(&self, tenant: &Tenant, id: &CredentialId) -> Result<bool, Error> {
+        Ok(self.context.store.credential(tenant.id, id).await?.is_some())
+    }
+
+    /// A user and all of the user's credentials. All, whatever their number: a page that signals these makes authenticators hide the rest.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], also when it is another tenant's.
+    pub async fn accepted(&self, tenant: &Tenant, user: &UserId) -> Result<AcceptedCredentials, Error> {
+        let user = self.context.store.user(tenant.id, user).await?.ok_or(Error::UserNotFound)?;
+        let ids = self.context.store.user_credential_ids(tenant.id, &user.user_id).await?;
+        Ok(AcceptedCredentials { user, ids })
     }
 
     /// Gives a credential another name, and records it.

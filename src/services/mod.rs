@@ -15,6 +15,7 @@ mod token;
 mod transactions;
 mod trust;
 mod vouching;
+mod well_known;
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use crate::{
 pub use api_keys::ApiKeys;
 pub use audit::Audit;
 pub use authentication::Authentication;
-pub use credentials::Credentials;
+pub use credentials::{AcceptedCredentials, Credentials};
 pub use inspection::{Anchors, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
@@ -39,6 +40,7 @@ pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};
 pub use transactions::{BeginTransaction, Transactions};
 pub use trust::{TRUST_REFRESH, Trust};
+pub use well_known::{passkey_endpoints, related_origins};
 
 /// Everything a use case works with. Cheap to clone.
 #[derive(Clone, Debug)]

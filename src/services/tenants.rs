@@ -43,6 +43,9 @@ pub struct CreatedTenant {
     pub api_key: Option<(ApiKeyRecord, ApiKey)>,
 }
 
+/// How many tenants of one RP ID are looked at: what is published at its host is read by browsers, which stop after a few origins.
+const TENANTS_OF_RP_ID: u32 = 100;
+
 /// The use cases of tenants.
 #[derive(Clone, Debug)]
 pub struct Tenants {
@@ -115,6 +118,11 @@ impl Tenants {
     /// All tenants.
     pub async fn list(&self) -> Result<Vec<Tenant>, Error> {
         Ok(self.context.store.tenants().await?)
+    }
+
+    /// The tenants of an RP ID, in lower case: the oldest first, and not more than a host's document can speak for.
+    pub async fn of_rp_id(&self, rp_id: &str) -> Result<Vec<Tenant>, Error> {
+        Ok(self.context.store.tenants_of_rp_id(rp_id, TENANTS_OF_RP_ID).await?)
     }
 
     /// Replaces a tenant's configuration, and its name and settings where given. A change of algorithm is the next key's: the keys that

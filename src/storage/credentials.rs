@@ -39,6 +39,10 @@ pub(super) struct CredentialRow {
     pub(super) last_used_at: Option<i64>,
 }
 
+struct IdRow {
+    id: Vec<u8>,
+}
+
 struct CountRow {
     count: i64,
 }
@@ -94,6 +98,21 @@ impl Store {
             is_mfa
         )?;
         rows.into_iter().map(Credential::try_from).collect()
+    }
+
+    /// The ids of a user's credentials of both kinds, the oldest first: all of them, of one instant.
+    pub async fn user_credential_ids(&self, tenant: TenantId, user: &UserId) -> Result<Vec<CredentialId>, Error> {
+        let rows = query!(
+            self.reader().await?,
+            fetch_all,
+            IdRow,
+            "SELECT id FROM credentials WHERE tenant_id = $1 AND user_id = $2 ORDER BY created_at, id",
+            tenant.as_uuid(),
+            user.as_str()
+        )?;
+        rows.into_iter()
+            .map(|row| CredentialId::try_from(row.id.as_slice()).or_corrupt(TABLE, &format_args!("of tenant {tenant}")))
+            .collect()
     }
 
     /// A page of a tenant's credentials, or of one of its users', in the order in which they were made (of those of one instant, in the

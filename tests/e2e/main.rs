@@ -8,7 +8,9 @@ mod abuse;
 mod attestation;
 mod audit;
 mod browser;
+mod ceremonies;
 mod commands;
+mod contract;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod credentials;
@@ -17,13 +19,21 @@ mod hostile;
 mod http;
 mod inspect;
 mod instruments;
+mod isolation;
+mod login;
 mod lost_replies;
 mod metadata;
+mod mfa;
+mod openapi;
 mod page;
 mod parallel;
 mod registration;
 mod root_secret;
+mod signals;
+mod tokens;
+mod transactions;
 mod trust;
+mod well_known;
 
 /// One part of a JWS, read as JSON.
 fn decoded(part: &str) -> serde_json::Value {

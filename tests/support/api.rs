@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     authenticator::{Draft, Format},
     keys::Algorithm,
+    openapi::{self, Operation},
 };
 
 /// One listener.
@@ -118,13 +119,26 @@ pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: String,
+    /// Which of the public API's operations this is of, if of any.
+    pub operation: Option<Operation>,
 }
 
 impl Answer {
+    /// Sends a request. What comes back is as the program's own document describes it, whatever the request was.
     pub async fn to(request: RequestBuilder) -> Self {
-        let response = request.send().await.unwrap();
+        let (client, request) = request.build_split();
+        let request = request.unwrap();
+        let operation = openapi::operation(request.method().as_str(), request.url().path());
+        let response = client.execute(request).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.text().await.unwrap() }
+        let answer = Self { status, headers, body: response.text().await.unwrap(), operation };
+        // What could not be read as HTTP is answered below the API; 421 is the development page's, at the place of the status page.
+        let described = answer.headers.contains_key("x-request-id") && status != 421;
+        if let Some(operation) = answer.operation.as_ref().filter(|_| described) {
+            let faults = openapi::faults(operation, status, answer.header("Content-Type"), &answer.body);
+            assert!(faults.is_empty(), "{operation:?}, not as described: {faults:#?}\n{status} {}", answer.body);
+        }
+        answer
     }
 
     pub fn json(&self) -> Value {

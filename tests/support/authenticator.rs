@@ -84,6 +84,8 @@ pub struct Draft {
     pub sign_count: u32,
     pub aaguid: [u8; 16],
     pub credential_id: Vec<u8>,
+    /// Whose it is, kept for assertions.
+    pub user_handle: Vec<u8>,
     /// COSE_Key, which need not fit `key`.
     pub public_key: Cbor,
     /// Whatever follows the public key in authenticator data: extension outputs, or bytes too many.
@@ -122,6 +124,7 @@ impl Draft {
             sign_count: 0,
             aaguid,
             credential_id,
+            user_handle: public_key["user"]["id"].as_str().map(|id| URL_SAFE_NO_PAD.decode(id).unwrap()).unwrap_or_default(),
             public_key: Cbor::Map(key.cose()),
             trailing: Vec::new(),
             leaf: LeafSpec::new(AAGUID),

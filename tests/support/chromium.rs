@@ -165,6 +165,22 @@ impl Page {
         added["authenticatorId"].as_str().unwrap().to_owned()
     }
 
+    /// Whether an authenticator's user agrees at once, or never.
+    pub async fn set_presence(&mut self, authenticator: &str, is_there: bool) {
+        self.call("WebAuthn.setAutomaticPresenceSimulation", json!({"authenticatorId": authenticator, "enabled": is_there})).await;
+    }
+
+    /// What an authenticator holds, private keys too.
+    pub async fn credentials(&mut self, authenticator: &str) -> Vec<Value> {
+        let held = self.call("WebAuthn.getCredentials", json!({"authenticatorId": authenticator})).await;
+        held["credentials"].as_array().unwrap().clone()
+    }
+
+    /// Gives an authenticator a credential that another one held.
+    pub async fn add_credential(&mut self, authenticator: &str, credential: &Value) {
+        self.call("WebAuthn.addCredential", json!({"authenticatorId": authenticator, "credential": credential})).await;
+    }
+
     /// Opens `url`; returns when the document's own scripts can run.
     pub async fn navigate(&mut self, url: &str) {
         let result = self.call("Page.navigate", json!({"url": url})).await;

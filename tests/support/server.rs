@@ -277,6 +277,8 @@ pub struct TenantSpec {
     pub timeout: u32,
     pub user_verification: &'static str,
     pub attestation: &'static str,
+    /// What the contract does not know: members of `settings`.
+    pub settings: Value,
 }
 
 impl Default for TenantSpec {
@@ -289,6 +291,7 @@ impl Default for TenantSpec {
             timeout: 60_000,
             user_verification: "preferred",
             attestation: "direct",
+            settings: serde_json::json!({}),
         }
     }
 }
@@ -304,6 +307,7 @@ impl TenantSpec {
                 "attestation_preference": self.attestation,
                 "resident_key_requirement": "preferred",
             },
+            "settings": self.settings,
         })
     }
 }

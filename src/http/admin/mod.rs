@@ -1,9 +1,9 @@
-//! The admin listener: health and metrics. Bound to loopback unless an operator says otherwise.
+//! The admin listener: health, metrics, and a page about the public API. Bound to loopback unless an operator says otherwise.
 
 use std::fmt;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     response::{IntoResponse, Response},
     routing::get,
@@ -11,7 +11,14 @@ use axum::{
 use hyper::header;
 use serde::Serialize;
 
-use super::{AppState, Error, error, json::GoJson};
+use super::{
+    AppState, Error,
+    asset::asset,
+    error,
+    json::GoJson,
+    openapi::{self, Document},
+    public,
+};
 use crate::hsm::Status;
 
 /// Where the metrics are read, in Prometheus' text form.
@@ -24,8 +31,13 @@ impl fmt::Debug for Metrics {
     }
 }
 
-pub(super) fn router() -> Router<AppState> {
+pub(super) fn router(state: &AppState) -> Router<AppState> {
+    let document = Document::new(&public::document(&state.services.context.public_url));
     Router::new()
+        .route("/openapi", get(page))
+        .route("/openapi/page.js", get(script))
+        .route("/openapi/page.css", get(style))
+        .route("/openapi.json", get(openapi::serve).layer(Extension(document)))
         .route("/health/alive", get(alive))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
@@ -80,6 +92,19 @@ async fn metrics(State(state): State<AppState>) -> Response {
     metrics::counter!("storage_units_total").absolute(written.units);
     metrics::counter!("storage_commits_total").absolute(written.commits);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (state.metrics.0)()).into_response()
+}
+
+/// The public API, for people to read.
+async fn page() -> Response {
+    asset("text/html; charset=utf-8", include_str!("page.html"))
+}
+
+async fn script() -> Response {
+    asset("text/javascript; charset=utf-8", include_str!("page.js"))
+}
+
+async fn style() -> Response {
+    asset("text/css; charset=utf-8", include_str!("page.css"))
 }
 
 async fn not_found() -> Error {

@@ -1,19 +1,30 @@
-//! Dev mode: a page on which a person makes a passkey and sees the token. The page is an ordinary client of the public API; what an
-//! application's backend would do for it is here, so that no API key is ever in the page.
+//! Dev mode: a page on which a person makes passkeys, uses them, and sees each token. The page is an ordinary client of the public API; what
+//! an application's backend would do for it is here, so that no API key is ever in the page.
 
 use axum::{
     Extension, Router,
-    extract::State,
-    middleware::from_fn_with_state,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use hyper::{HeaderMap, header};
+use hyper::{
+    HeaderMap, Method, Uri,
+    header::{HeaderName, HeaderValue},
+};
 use serde::Serialize;
 
-use super::{AppState, Error, body::WholeBody, extract::JsonObject, host, json::GoJson, public::InitializeResponse};
+use super::{
+    AppState, Error,
+    asset::asset,
+    body::WholeBody,
+    extract::{self, JsonObject},
+    host,
+    json::GoJson,
+    public::InitializeResponse,
+};
 use crate::{
-    domain::{AttestationPreference, Operation, RequestMeta, Tenant, TenantId, UserId},
+    domain::{ApiKey, AttestationPreference, Operation, RequestMeta, Tenant, TenantId, UserId},
     services::Initialize,
 };
 
@@ -22,44 +33,63 @@ use crate::{
 pub struct DevTenant {
     /// Its id.
     pub id: TenantId,
+    /// What the page's backend shows to the API.
+    pub api_key: ApiKey,
 }
 
-/// These routes ask for no key: they go by names that nobody else's page can have.
-pub(super) fn router(state: &AppState) -> Router<AppState> {
-    Router::new()
-        .route("/", get(page))
-        .route("/dev/page.js", get(script))
-        .route("/dev/page.css", get(style))
+/// These routes ask for no key: they go by names that nobody else's page can have. `api` has the public API's routes, of all tenants.
+pub(super) fn router(state: &AppState, api: Router<AppState>) -> Router<AppState> {
+    // Around a router of its own, so that the path is the API's before the API looks for a route.
+    let backend = Router::new().fallback_service(api.with_state(state.clone())).layer(from_fn_with_state(state.clone(), as_backend));
+    let mut router = Router::new();
+    for (path, media_type, text) in ASSETS {
+        router = router.route(path, get(async move || asset(media_type, text)));
+    }
+    router
         .route("/dev/info", get(info))
         .route("/dev/register/initialize", post(initialize))
+        .nest_service("/dev/backend", backend)
         .method_not_allowed_fallback(async || Error::method_not_allowed())
         .layer(from_fn_with_state(state.clone(), host::own))
 }
 
-/// Nothing but the page's own files, and no frame around it.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'";
+/// The page's files: path, media type, text.
+const ASSETS: [(&str, &str, &str); 8] = [
+    ("/", "text/html; charset=utf-8", include_str!("page.html")),
+    ("/dev/page.css", "text/css; charset=utf-8", include_str!("page.css")),
+    ("/dev/page.js", SCRIPT, include_str!("page.js")),
+    ("/dev/lists.js", SCRIPT, include_str!("lists.js")),
+    ("/dev/server.js", SCRIPT, include_str!("server.js")),
+    ("/dev/token.js", SCRIPT, include_str!("token.js")),
+    ("/dev/view.js", SCRIPT, include_str!("view.js")),
+    ("/dev/webauthn.js", SCRIPT, include_str!("webauthn.js")),
+];
 
-fn asset(media_type: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, text).into_response()
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The backend's part: the rest of the path is the demo tenant's, and its API key is added. The answer is the API's own.
+async fn as_backend(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    match hand_on(&state, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
-async fn page() -> Response {
-    asset("text/html; charset=utf-8", include_str!("page.html"))
-}
-
-async fn script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("page.js"))
-}
-
-async fn style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("page.css"))
+fn hand_on(state: &AppState, request: &mut Request) -> Result<(), Error> {
+    let dev = state.dev.as_ref().ok_or_else(Error::not_found)?;
+    // Another site's page can have its browser send these without asking first. GET changes nothing, and its answer is kept from it.
+    match *request.method() {
+        Method::GET | Method::PATCH | Method::DELETE => {}
+        Method::POST if extract::is_json(request.headers()) => {}
+        Method::POST => return Err(Error::unprocessable("Unsupported Media Type")),
+        _ => return Err(Error::method_not_allowed()),
+    }
+    let rest = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = format!("/{}{rest}", dev.id).parse::<Uri>().map_err(|_| Error::not_found())?;
+    let mut key = HeaderValue::from_str(&dev.api_key.expose()).map_err(|e| Error::internal("an API key is no header's value", e))?;
+    key.set_sensitive(true);
+    request.headers_mut().insert(HeaderName::from_static("apikey"), key);
+    Ok(())
 }
 
 #[derive(Serialize)]

@@ -1,391 +1,279 @@
-// The page of `passkey-hsm dev`: registers a passkey as any client would and verifies the token that comes back.
+// The page of `passkey-hsm dev`: a client of the public API like any other, which verifies each token that it gets.
 //
 // For tests, these stay as they are:
-//   body[data-state]            loading | ready | working | done | error
+//   body[data-state]            loading | ready | working | done | error; [data-flow] is the last flow's name; [data-user] who is signed in
 //   #username, #attestation-none, #attestation-direct, #register (the button), #register-form
-//   #steps [data-step=initialize|create|finalize|verify][data-state=waiting|running|done|failed]
+//   #login-user, #login, #login-any, #login-form, #autofill[data-state=off|waiting], #sign-out
+//   #mfa-register, #mfa-login, #amount, #payee, #pay-text, #pay, #pay-form
+//   #steps [data-step=initialize|credential|finalize|verify][data-state=waiting|running|done|failed]
 //   #error (hidden unless there is one) with #error-title, #error-details, #error-status; [data-status] is the number, 0 for the browser's own
 //   #verification[data-state=pending|verified|refused|unverifiable], #verification-text
-//   #checks [data-check=signature|key|audience|expiry|issued|credential][data-state=pass|fail|unknown]
+//   #checks [data-check=signature|key|audience|expiry|issued|credential|ceremony|user|transaction|data][data-state=pass|fail|unknown]
 //   #claims and #header: [data-member=NAME] with [data-json], the member's value as JSON
 //   #token-raw (its text is the token), #jwk, #facts, #examples, #notice, [data-copy=ID]
+//   #passkey-list [data-credential=ID][data-kind=passkey|mfa], #events [data-event=TYPE]
 
-const $ = (id) => document.getElementById(id);
+import { showEvents, showPasskeys } from "./lists.js";
+import { backend, call } from "./server.js";
+import { checkToken, decodeToken, verdict } from "./token.js";
+import { $, announce, copy, element, hideOutcome, notice, prepareSteps, setStep, showExamples, showFacts, showProblem, showToken, step } from "./view.js";
+import { createCredential, getCredential, offersAutofill } from "./webauthn.js";
 
-/** What the page shows when something fails: the API's own three members, and what a person can do. */
-class Problem extends Error {
-  constructor({ title, details = "", status = 0, advice = "", requestId = "" }) {
-    super(title);
-    Object.assign(this, { title, details, status, advice, requestId });
-  }
-}
+/** What `/dev/info` says of the tenant. */
+let info;
+/** Who is signed in on this page: the `sub` of the last token that was good. */
+let user;
 
-// --- The server -------------------------------------------------------------------------------------------------------------------
+const tenantPath = (path) => `/${info.tenant_id}${path}`;
 
-async function call(path, body) {
-  const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  let response;
-  try {
-    response = await fetch(path, { ...options, cache: "no-store" });
-  } catch (cause) {
-    throw new Problem({ title: "The server did not answer", details: cause.message, advice: "Is it still running?" });
-  }
-  const text = await response.text();
-  const answer = parseJson(text);
-  if (response.ok && answer !== undefined) return answer;
-  const retryAfter = response.headers.get("Retry-After");
-  throw new Problem({
-    title: answer?.title ?? `The server answered ${response.status}`,
-    details: answer?.details ?? (answer === undefined ? text.slice(0, 300) : ""),
-    status: answer?.status ?? response.status,
-    advice: retryAfter ? `Nothing was used up: try again in ${retryAfter} s.` : "",
-    requestId: response.headers.get("X-Request-Id") ?? "",
-  });
-}
+// --- The flows --------------------------------------------------------------------------------------------------------------------
+//
+// Each names the steps' texts, begins (options), asks the device (a credential), finalizes (a token), and knows what the token must say.
 
-function parseJson(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
+const VERIFY = "This page fetches the tenant’s public keys and checks the token with them.";
+const WITH_KEY = "with its API key";
 
-// --- Base64url and WebAuthn's JSON forms ------------------------------------------------------------------------------------------
+const registration = (request) => ({
+  name: "register",
+  title: "Registered",
+  hint: "Follow your browser’s dialog to make the passkey.",
+  steps: [
+    `The server makes a challenge. An application’s backend would ask for it ${WITH_KEY}.`,
+    "Your device makes a key pair for this site and signs the challenge’s context.",
+    "The server verifies what came back, has the HSM sign a token, and stores the passkey.",
+    VERIFY,
+  ],
+  begin: () => call("/dev/register/initialize", request),
+  ask: createCredential,
+  finish: (credential) => call(tenantPath("/registration/finalize"), credential),
+  expected: { ceremony: "registration" },
+});
 
-function decodeBase64url(text) {
-  if (!/^[A-Za-z0-9_-]*={0,2}$/.test(text)) throw new Error("not base64url");
-  return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
-}
+const SIGN_IN_STEPS = [
+  "Your device signs the challenge, once you agree.",
+  "The server verifies the signature and the counter, and has the HSM sign a token.",
+  VERIFY,
+];
 
-function encodeBase64url(buffer) {
-  const binary = Array.from(new Uint8Array(buffer), (b) => String.fromCharCode(b)).join("");
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-}
+const login = (name) => ({
+  name: "login",
+  title: "Signed in",
+  hint: "Follow your browser’s dialog to use the passkey.",
+  steps: [
+    name === undefined ? "The server makes a challenge for whoever answers. Nothing is stored, no key is needed." : `The backend asks for this user’s passkeys ${WITH_KEY}.`,
+    ...SIGN_IN_STEPS,
+  ],
+  begin: () => (name === undefined ? call(tenantPath("/login/initialize"), {}) : backend("/login/initialize", { user_id: name })),
+  ask: getCredential,
+  finish: (credential) => call(tenantPath("/login/finalize"), credential),
+  expected: { ceremony: "login", user: name },
+});
 
-/** PublicKeyCredential.parseCreationOptionsFromJSON, for browsers that lack it. */
-function parseCreationOptions(json) {
-  if (PublicKeyCredential.parseCreationOptionsFromJSON) return PublicKeyCredential.parseCreationOptionsFromJSON(json);
-  const withId = (item) => ({ ...item, id: decodeBase64url(item.id) });
-  return { ...json, challenge: decodeBase64url(json.challenge), user: withId(json.user), excludeCredentials: (json.excludeCredentials ?? []).map(withId) };
-}
+/** The device has answered already: what is left is to finish. */
+const autofillLogin = (options, credential) => ({ ...login(), name: "autofill", begin: () => options, ask: () => credential });
 
-/** PublicKeyCredential.toJSON, for browsers that lack it, and for password managers whose toJSON throws. */
-function credentialToJson(credential) {
-  try {
-    if (credential.toJSON) return credential.toJSON();
-  } catch {
-    // Made by an extension that put a plain object in place of the browser's own: convert it by hand.
-  }
+const mfaRegistration = () => ({
+  name: "mfa-register",
+  title: "Second factor added",
+  hint: "Follow your browser’s dialog to add the second factor.",
+  steps: [
+    `The backend begins, ${WITH_KEY}: only a user who is signed in gets a second factor.`,
+    "Your device makes another key pair, of its own kind.",
+    "The backend hands on what came back; the HSM signs a token that says mfa_registration.",
+    VERIFY,
+  ],
+  begin: () => backend("/mfa/registration/initialize", { user_id: user, username: user }),
+  ask: createCredential,
+  finish: (credential) => backend("/mfa/registration/finalize", credential),
+  expected: { ceremony: "mfa_registration", user },
+});
+
+const mfaLogin = () => ({
+  name: "mfa-login",
+  title: "Second factor used",
+  hint: "Follow your browser’s dialog to use the second factor.",
+  steps: [
+    `The backend asks for this user’s credentials ${WITH_KEY}.`,
+    "Your device signs the challenge.",
+    "The backend hands on what came back; the HSM signs a token that says mfa_login.",
+    VERIFY,
+  ],
+  begin: () => backend("/mfa/login/initialize", { user_id: user }),
+  ask: getCredential,
+  finish: (credential) => backend("/mfa/login/finalize", credential),
+  expected: { ceremony: "mfa_login", user },
+});
+
+function payment(data) {
+  const transaction = `pay-${crypto.randomUUID()}`;
   return {
-    id: credential.id,
-    rawId: encodeBase64url(credential.rawId),
-    type: credential.type,
-    authenticatorAttachment: credential.authenticatorAttachment ?? undefined,
-    clientExtensionResults: credential.getClientExtensionResults?.() ?? {},
-    response: {
-      clientDataJSON: encodeBase64url(credential.response.clientDataJSON),
-      attestationObject: encodeBase64url(credential.response.attestationObject),
-      transports: credential.response.getTransports?.() ?? [],
-    },
+    name: "pay",
+    title: `Confirmed: ${data.text}`,
+    hint: `Follow your browser’s dialog to confirm: ${data.text}.`,
+    steps: [
+      "The backend says what is to be confirmed. Its hash is a part of the challenge.",
+      "Your device signs the challenge, and with it the amount and the payee.",
+      "The server stores the signature beside the data, as evidence; the HSM signs a token that names the transaction.",
+      VERIFY,
+    ],
+    begin: () => backend("/transaction/initialize", { user_id: user, transaction_id: transaction, transaction_data: data }),
+    ask: getCredential,
+    finish: (credential) => backend("/transaction/finalize", credential),
+    expected: { ceremony: "transaction", user, transaction: { id: transaction, data } },
   };
 }
 
-const ADVICE = {
-  NotAllowedError: "The dialog was dismissed, it timed out, or no device at hand could do it.",
-  InvalidStateError: "This device already has a passkey for that user: choose another user name.",
-  SecurityError: "The address of this page does not belong to the tenant’s relying party.",
-  NotSupportedError: "This device offers none of the algorithms that the server accepts.",
-  AbortError: "The browser gave up; try again.",
-};
-
-async function createCredential(options) {
+/** Goes through a flow, unless one is under way, and shows what came of it. */
+async function run(flow) {
+  if (document.body.dataset.state === "working") return;
+  stopAutofill();
+  Object.assign(document.body.dataset, { state: "working", flow: flow.name });
+  hideOutcome();
+  enableActions();
+  prepareSteps(flow.steps);
+  announce(flow.hint);
+  let outcome = "error";
   try {
-    const credential = await navigator.credentials.create({ publicKey: parseCreationOptions(options.publicKey) });
-    return credentialToJson(credential);
-  } catch (cause) {
-    throw new Problem({ title: `The browser made no passkey (${cause.name})`, details: cause.message, advice: ADVICE[cause.name] ?? "" });
-  }
-}
-
-// --- The token --------------------------------------------------------------------------------------------------------------------
-
-const EC = ["kty", "crv", "x", "y"];
-const RSA = ["kty", "n", "e"];
-const pkcs1 = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
-const pss = { name: "RSA-PSS", hash: "SHA-256", saltLength: 32 };
-const ALGORITHMS = {
-  ES256: { text: "ECDSA on P-256 with SHA-256", members: EC, key: { name: "ECDSA", namedCurve: "P-256" }, verify: { name: "ECDSA", hash: "SHA-256" } },
-  ES384: { text: "ECDSA on P-384 with SHA-384", members: EC, key: { name: "ECDSA", namedCurve: "P-384" }, verify: { name: "ECDSA", hash: "SHA-384" } },
-  RS256: { text: "RSA (PKCS#1 v1.5) with SHA-256", members: RSA, key: pkcs1, verify: pkcs1 },
-  PS256: { text: "RSA-PSS with SHA-256", members: RSA, key: pss, verify: pss },
-  EdDSA: { text: "EdDSA on Ed25519", members: ["kty", "crv", "x"], key: { name: "Ed25519" }, verify: { name: "Ed25519" } },
-};
-
-function decodeToken(token) {
-  const parts = token.split(".");
-  if (parts.length !== 3) throw new Problem({ title: "The token is not a JWS", details: `It has ${parts.length} parts instead of 3.` });
-  const json = (part) => parseJson(new TextDecoder().decode(decodeBase64url(part)));
-  const [header, claims] = [json(parts[0]), json(parts[1])];
-  if (!header || !claims) throw new Problem({ title: "The token is not a JWS", details: "Its header or its claims are not JSON." });
-  return { parts, header, claims, signature: decodeBase64url(parts[2]), signed: new TextEncoder().encode(`${parts[0]}.${parts[1]}`) };
-}
-
-/** Finds the key that the token names: `{jwk}` or `{fault}`. The algorithm is the key's to say (RFC 8725 section 3.1), not the token's alone. */
-function findKey(jwks, header) {
-  const jwk = jwks.keys?.find((key) => key.kid === header.kid);
-  if (!jwk) return { fault: `the JWKS has no key ${header.kid}` };
-  if (jwk.alg !== header.alg) return { jwk, fault: `the key is for ${jwk.alg}, the token says ${header.alg}` };
-  if (!ALGORITHMS[jwk.alg]) return { jwk, fault: `this page does not know ${jwk.alg}` };
-  return { jwk };
-}
-
-/** `[state, text]` of the signature. Only an answer of WebCrypto is a pass or a fail. */
-async function checkSignature(token, jwk) {
-  const algorithm = ALGORITHMS[jwk.alg];
-  try {
-    const bare = Object.fromEntries(algorithm.members.map((name) => [name, jwk[name]]));
-    const key = await crypto.subtle.importKey("jwk", bare, algorithm.key, false, ["verify"]);
-    const good = await crypto.subtle.verify(algorithm.verify, key, token.signature, token.signed);
-    return good ? ["pass", `Signature: ${jwk.alg}, by the key in the JWKS`] : ["fail", `Signature: does not verify with key ${jwk.kid}`];
-  } catch (cause) {
-    return ["unknown", `Signature: this browser cannot verify ${jwk.alg} (${cause.name})`];
-  }
-}
-
-/** Every check as `{name: [state, text]}`, and the key used. */
-async function checkToken(token, jwks, info, credential) {
-  const { header, claims } = token;
-  const { jwk, fault } = findKey(jwks, header);
-  const audience = [claims.aud].flat();
-  const now = Date.now() / 1000;
-  const checks = {
-    signature: fault ? ["fail", "Signature: not checked, there is no key to check it with"] : await checkSignature(token, jwk),
-    key: fault ? ["fail", `Key: ${fault}`] : ["pass", "Key: the token’s kid is in the JWKS, for the same algorithm"],
-    audience: audience.includes(info.rp_id) ? ["pass", `Audience: ${info.rp_id}`] : ["fail", `Audience: ${audience.join(", ")} is not ${info.rp_id}`],
-    expiry: now < claims.exp ? ["pass", "Expiry: still good"] : ["fail", "Expiry: the token has expired"],
-    issued: claims.iat <= now + 60 ? ["pass", "Issued: not in the future"] : ["fail", "Issued: in the future by this device’s clock"],
-    credential: claims.cred === credential.id ? ["pass", "Passkey: the one just made"] : ["fail", "Passkey: not the one just made"],
-  };
-  return { checks, jwk };
-}
-
-function verdict(checks) {
-  const failed = Object.values(checks).filter(([state]) => state === "fail").map(([, text]) => text);
-  if (checks.signature[0] === "unknown") return ["unverifiable", `Not verified. ${checks.signature[1]}.`];
-  if (failed.length > 0) return ["refused", `Not verified. ${failed.join(". ")}.`];
-  return ["verified", "Verified against the JWKS in this browser"];
-}
-
-// --- What is shown ----------------------------------------------------------------------------------------------------------------
-
-function element(name, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(name), properties);
-  node.append(...children);
-  return node;
-}
-
-function announce(text) {
-  $("announce").textContent = text;
-}
-
-function setStep(name, state, millis) {
-  const step = $("steps").querySelector(`[data-step="${name}"]`);
-  step.dataset.state = state;
-  step.querySelector(".took").textContent = millis === undefined ? "" : `${Math.max(1, Math.round(millis))} ms`;
-}
-
-/** Runs one step and times it. */
-async function step(name, work) {
-  setStep(name, "running");
-  const started = performance.now();
-  try {
-    const value = await work();
-    setStep(name, "done", performance.now() - started);
-    return value;
-  } catch (cause) {
-    setStep(name, "failed");
-    throw cause;
-  }
-}
-
-const when = (seconds) => new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
-
-function remaining(exp) {
-  const left = Math.floor(exp - Date.now() / 1000);
-  return left > 0 ? `good for another ${Math.floor(left / 60)} min ${left % 60} s` : "expired";
-}
-
-const MEANING = {
-  alg: (v) => ALGORITHMS[v]?.text,
-  kid: () => "Which of the tenant’s keys signed: a key inside the HSM",
-  typ: () => "A JSON Web Token",
-  sub: () => "The user, as the application names it",
-  aud: () => "Who may accept it: the relying party",
-  iss: () => "Who made it",
-  jti: () => "This one token",
-  cred: () => "The passkey’s id",
-  ceremony: () => "What the user did to get it",
-  iat: (v) => `Made ${when(v)}`,
-  exp: (v) => `Until ${when(v)}: ${remaining(v)}`,
-};
-
-function showMembers(id, object) {
-  const rows = Object.entries(object).map(([name, value]) => {
-    const note = MEANING[name]?.(value) ?? "";
-    const text = typeof value === "string" ? value : JSON.stringify(value);
-    const row = element("div", {}, element("dt", { textContent: name }), element("dd", {}, text, element("span", { className: "note", textContent: note })));
-    row.dataset.member = name;
-    row.dataset.json = JSON.stringify(value);
-    return row;
-  });
-  $(id).replaceChildren(...rows);
-}
-
-function showChecks(checks) {
-  const items = Object.entries(checks).map(([name, [state, textContent]]) => {
-    const item = element("li", { textContent });
-    Object.assign(item.dataset, { check: name, state });
-    return item;
-  });
-  $("checks").replaceChildren(...items);
-  const [state, text] = verdict(checks);
-  $("verification").dataset.state = state;
-  $("verification-text").textContent = text;
-}
-
-let countdown;
-
-/** Keeps the time left, and the verdict that depends on it, true for as long as the token is shown. */
-function watchExpiry(claims, checks) {
-  clearInterval(countdown);
-  const note = $("claims").querySelector('[data-member="exp"] .note');
-  if (!note) return;
-  countdown = setInterval(() => {
-    note.textContent = MEANING.exp(claims.exp);
-    if (Date.now() / 1000 < claims.exp) return;
-    clearInterval(countdown);
-    showChecks({ ...checks, expiry: ["fail", "Expiry: the token has expired"] });
-  }, 1000);
-}
-
-function showToken(token, { checks, jwk }) {
-  const [header, payload, signature] = token.parts.map((textContent, i) => element("span", { className: ["header", "payload", "signature"][i], textContent }));
-  $("token-raw").replaceChildren(header, ".", payload, ".", signature);
-  showMembers("header", token.header);
-  showMembers("claims", token.claims);
-  $("jwk").textContent = jwk ? JSON.stringify(jwk, null, 2) : "None matches the token.";
-  showChecks(checks);
-  watchExpiry(token.claims, checks);
-  $("result").hidden = false;
-  $("result-title").focus({ preventScroll: true });
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  $("result").scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
-}
-
-function showProblem(cause) {
-  const problem = cause instanceof Problem ? cause : new Problem({ title: "This page failed", details: `${cause.name}: ${cause.message}` });
-  $("error-title").textContent = problem.title;
-  $("error-details").textContent = problem.details;
-  $("error-status").textContent = problem.status || "browser";
-  $("error-advice").textContent = problem.advice;
-  $("error-request").textContent = problem.requestId ? `Request ${problem.requestId}: the server’s log has more.` : "";
-  $("error").dataset.status = problem.status;
-  $("error").hidden = false;
-  $("error").focus();
-  document.body.dataset.state = "error";
-}
-
-function notice(kind, ...children) {
-  $("notice").dataset.kind = kind;
-  $("notice").replaceChildren(...children);
-  $("notice").hidden = false;
-}
-
-function showFacts(info) {
-  const fact = (name, value, note) => {
-    const row = element("div", {}, element("dt", { textContent: name }), element("dd", {}, value, element("span", { className: "note", textContent: note })));
-    row.dataset.member = name;
-    return row;
-  };
-  $("facts").replaceChildren(
-    fact("tenant_id", info.tenant_id, "The first segment of every public path"),
-    fact("rp_id", info.rp_id, "The domain that its passkeys are bound to"),
-    fact("origins", info.origins.join(", "), "Where ceremonies may take place"),
-    fact("algorithm", info.algorithm, ALGORITHMS[info.algorithm]?.text ?? ""),
-  );
-}
-
-function showExamples(info) {
-  const base = `${location.origin}/${info.tenant_id}`;
-  const examples = [
-    ["Begin a registration, as a backend does", `curl -s ${base}/registration/initialize \\\n  -H "apiKey: $API_KEY" -H "Content-Type: application/json" \\\n  -d '{"user_id": "u1", "username": "ann"}'`],
-    ["Fetch the public keys that verify its tokens", `curl -s ${base}/.well-known/jwks.json`],
-  ].map(([title, command], i) => {
-    const pre = element("pre", { id: `example-${i}`, className: "code", tabIndex: 0, textContent: command });
-    const button = element("button", { type: "button", className: "copy", textContent: "Copy", ariaLabel: `Copy: ${title}` });
-    button.dataset.copy = pre.id;
-    const head = element("div", { className: "raw-head" }, element("h3", { textContent: title }), button);
-    return element("div", { className: "example" }, head, pre);
-  });
-  $("examples").replaceChildren(...examples);
-}
-
-async function copy(button) {
-  const source = $(button.dataset.copy);
-  try {
-    await navigator.clipboard.writeText(source.textContent);
-    button.textContent = "Copied";
-    announce("Copied");
-  } catch {
-    getSelection().selectAllChildren(source);
-    button.textContent = "Selected: press Ctrl+C";
-  }
-  setTimeout(() => { button.textContent = "Copy"; }, 2000);
-}
-
-// --- The flow ---------------------------------------------------------------------------------------------------------------------
-
-function readForm() {
-  const username = $("username").value.trim();
-  const help = $("username-help");
-  const missing = username === "";
-  $("username-missing").hidden = !missing;
-  help.hidden = missing;
-  $("username").setAttribute("aria-invalid", String(missing));
-  if (missing) $("username").focus();
-  const attestation = $("register-form").elements.attestation.value;
-  return missing ? undefined : { username, attestation };
-}
-
-async function register(info, request) {
-  clearInterval(countdown);
-  document.body.dataset.state = "working";
-  $("error").hidden = true;
-  $("result").hidden = true;
-  $("register").disabled = true;
-  for (const item of $("steps").children) setStep(item.dataset.step, "waiting");
-  announce("Follow your browser’s dialog to make the passkey.");
-  try {
-    const options = await step("initialize", () => call("/dev/register/initialize", request));
-    const credential = await step("create", () => createCredential(options));
-    const answer = await step("finalize", () => call(`/${info.tenant_id}/registration/finalize`, credential));
+    const options = await step("initialize", () => flow.begin());
+    const credential = await step("credential", () => flow.ask(options));
+    const answer = await step("finalize", () => flow.finish(credential));
     const token = decodeToken(answer.token);
-    const checked = await step("verify", async () => checkToken(token, await call(`/${info.tenant_id}/.well-known/jwks.json`), info, credential));
+    const expected = { ...flow.expected, rpId: info.rp_id, credential: credential.id };
+    const checked = await step("verify", async () => checkToken(token, await call(tenantPath("/.well-known/jwks.json")), expected));
     const [state, text] = verdict(checked.checks);
-    if (state !== "verified") setStep("verify", "failed");
-    showToken(token, checked);
-    announce(`The passkey is registered. Its token: ${text}`);
-    document.body.dataset.state = "done";
+    if (state === "verified") user = token.claims.sub;
+    else setStep("verify", "failed");
+    showToken(flow.title, token, checked);
+    announce(`${flow.title}. The token: ${text}`);
+    outcome = "done";
   } catch (cause) {
     showProblem(cause);
-  } finally {
-    $("register").disabled = false;
   }
+  await showUser();
+  document.body.dataset.state = outcome;
+  enableActions();
+}
+
+// --- Who is signed in -------------------------------------------------------------------------------------------------------------
+
+async function showUser() {
+  const signedIn = user !== undefined;
+  document.body.dataset.user = user ?? "";
+  $("session-text").textContent = signedIn ? `Signed in as ${user}.` : "Nobody is signed in.";
+  $("sign-out").hidden = !signedIn;
+  for (const text of document.querySelectorAll(".needs-member")) text.hidden = signedIn;
+  try {
+    await showPasskeys(info, user);
+  } catch (cause) {
+    showProblem(cause);
+  }
+  await showEvents();
+  offerAutofill();
+}
+
+function enableActions() {
+  const busy = document.body.dataset.state === "working";
+  for (const button of document.querySelectorAll("[data-action]")) button.disabled = busy || ("member" in button.dataset && user === undefined);
+}
+
+async function signOut() {
+  if (document.body.dataset.state === "working") return;
+  user = undefined;
+  hideOutcome();
+  await showUser();
+  document.body.dataset.state = "ready";
+  enableActions();
+  announce("Signed out.");
+  $("login-user").focus();
+}
+
+// --- Autofill ---------------------------------------------------------------------------------------------------------------------
+
+let offer;
+
+function stopAutofill() {
+  clearTimeout(offer?.renewal);
+  offer?.abort.abort();
+  offer = undefined;
+  showAutofill("off", "");
+}
+
+function showAutofill(state, text) {
+  $("autofill").dataset.state = state;
+  $("autofill").textContent = text;
+}
+
+/** Lets the browser offer passkeys in the field for the name (conditional mediation), for as long as nobody is signed in. */
+async function offerAutofill() {
+  stopAutofill();
+  if (user !== undefined) return;
+  const mine = { abort: new AbortController() };
+  offer = mine;
+  try {
+    if (!(await offersAutofill())) return;
+    const options = await call(tenantPath("/login/initialize"), {});
+    if (offer !== mine) return;
+    // The browser waits for ever, the challenge does not.
+    mine.renewal = setTimeout(offerAutofill, options.publicKey.timeout * 0.9);
+    showAutofill("waiting", "Your browser offers passkeys in this field.");
+    const credential = await getCredential(options, { mediation: "conditional", signal: mine.abort.signal });
+    if (offer === mine) await run(autofillLogin(options, credential));
+  } catch (cause) {
+    if (offer === mine) showAutofill("off", `No passkeys in this field: ${cause.message}.`);
+  }
+}
+
+// --- The forms --------------------------------------------------------------------------------------------------------------------
+
+/** The text of a field that must not be empty; undefined, and said so, if it is. */
+function required(id, missing) {
+  const text = $(id).value.trim();
+  $(missing).hidden = text !== "";
+  $(id).setAttribute("aria-invalid", String(text === ""));
+  if (text === "") $(id).focus();
+  return text === "" ? undefined : text;
+}
+
+function onSubmit(id, work) {
+  $(id).addEventListener("submit", (event) => {
+    event.preventDefault();
+    work();
+  });
+}
+
+/** What the user is shown is what is signed. */
+function paymentData() {
+  const [amount, payee] = [$("amount").value.trim(), $("payee").value.trim()];
+  return { text: `Pay ${amount} EUR to ${payee}`, amount, currency: "EUR", payee };
+}
+
+function listen() {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+  });
+  onSubmit("register-form", () => {
+    const username = required("username", "username-missing");
+    $("username-help").hidden = username === undefined;
+    if (username !== undefined) run(registration({ username, attestation: $("register-form").elements.attestation.value }));
+  });
+  onSubmit("login-form", () => {
+    const name = required("login-user", "login-missing");
+    if (name !== undefined) run(login(name));
+  });
+  $("login-any").addEventListener("click", () => run(login()));
+  $("mfa-register").addEventListener("click", () => run(mfaRegistration()));
+  $("mfa-login").addEventListener("click", () => run(mfaLogin()));
+  const showPayment = () => { $("pay-text").textContent = paymentData().text; };
+  $("pay-form").addEventListener("input", showPayment);
+  showPayment();
+  onSubmit("pay-form", () => { if (user !== undefined) run(payment(paymentData())); });
+  $("sign-out").addEventListener("click", signOut);
+  $("events-refresh").addEventListener("click", showEvents);
 }
 
 /** Says what would make every attempt fail, before one is made. Returns whether to go on. */
-function fit(info) {
+function fit() {
   if (!window.isSecureContext || !window.PublicKeyCredential) {
     notice("problem", "This browser offers no passkeys here. Use a current browser and open the page at https:// or http://localhost.");
     return false;
@@ -399,24 +287,19 @@ function fit(info) {
 }
 
 async function start() {
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copy]");
-    if (button) copy(button);
-  });
+  prepareSteps(registration().steps);
   try {
-    const info = await call("/dev/info");
+    info = await call("/dev/info");
     showFacts(info);
     showExamples(info);
-    $("register-form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      const request = readForm();
-      if (request && document.body.dataset.state !== "working") register(info, request);
-    });
-    if (!fit(info)) return;
-    $("register").disabled = false;
+    listen();
+    if (!fit()) return;
+    await showUser();
     document.body.dataset.state = "ready";
+    enableActions();
   } catch (cause) {
     showProblem(cause);
+    document.body.dataset.state = "error";
   }
 }
 

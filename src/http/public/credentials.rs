@@ -121,7 +121,7 @@ fn parse_filter(query: &Query) -> Result<(Option<&str>, Order), Error> {
 }
 
 /// Characters that a credential's name may have.
-const NAME_CHARS: usize = 255;
+pub(super) const NAME_CHARS: usize = 255;
 
 fn parse_name(object: &JsonObject) -> Result<String, Error> {
     let name = object.members()?.text("name")?.unwrap_or_default();

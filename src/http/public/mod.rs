@@ -6,49 +6,53 @@ mod credentials;
 mod jwks;
 mod login;
 mod mfa;
+mod operations;
 mod registration;
+mod signals;
 mod status;
 mod transactions;
+mod well_known;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{FromRequestParts, Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use url::Url;
 
 pub(super) use self::call::InitializeResponse;
-use super::{AppState, Error, cors, dev, extract};
+use super::{
+    AppState, Error, cors, dev, extract,
+    openapi::{self, Document},
+};
 use crate::domain::TenantId;
 
 /// The routes. The contract's order is: tenant, CORS, API key, handler; and a path that leads nowhere is a 404, whatever its method.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
-    let router = Router::new()
-        .route("/{tenant_id}/.well-known/jwks.json", get(jwks::get))
-        .route("/{tenant_id}/audit_logs", get(audit_logs::list))
-        .route("/{tenant_id}/credentials", get(credentials::list))
-        .route("/{tenant_id}/credentials/{id}", get(credentials::get).patch(credentials::rename).delete(credentials::delete))
-        .route("/{tenant_id}/registration/initialize", post(registration::initialize))
-        .route("/{tenant_id}/registration/finalize", post(registration::finalize))
-        .route("/{tenant_id}/login/initialize", post(login::initialize))
-        .route("/{tenant_id}/login/finalize", post(login::finalize))
-        .route("/{tenant_id}/mfa/registration/initialize", post(mfa::initialize_registration))
-        .route("/{tenant_id}/mfa/registration/finalize", post(mfa::finalize_registration))
-        .route("/{tenant_id}/mfa/login/initialize", post(mfa::initialize_login))
-        .route("/{tenant_id}/mfa/login/finalize", post(mfa::finalize_login))
-        // A user may be called `initialize`, or `finalize`.
-        .route("/{tenant_id}/transaction/initialize", post(transactions::initialize).get(transactions::list))
-        .route("/{tenant_id}/transaction/finalize", post(transactions::finalize).get(transactions::list))
-        .route("/{tenant_id}/transaction/{user_id}", get(transactions::list))
+    let document = Document::new(&document(&state.services.context.public_url));
+    let tenants = openapi::mount(Router::new(), operations::of_tenants())
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(from_fn(cors::layer))
         .layer(from_fn_with_state(state.clone(), tenant));
     // What is added from here on is no tenant's.
-    if state.dev.is_some() { router.merge(dev::router(state)) } else { router.route("/", get(status::page).fallback(method_not_allowed)) }
+    let mut root = operations::of_the_root();
+    // The development page is at the status page's place.
+    root.retain(|operation| state.dev.is_none() || operation.path() != "/");
+    let root = openapi::mount(Router::new(), root).method_not_allowed_fallback(method_not_allowed).layer(Extension(document));
+    let router = tenants.clone().merge(root);
+    if state.dev.is_some() { router.merge(dev::router(state, tenants)) } else { router }
+}
+
+/// The document that describes these routes.
+pub(super) fn document(public_url: &Url) -> Value {
+    let mut operations = operations::of_tenants();
+    operations.extend(operations::of_the_root());
+    openapi::document(&operations, public_url)
 }
 
 /// Finds the tenant that the path names. Any other first segment is a malformed tenant id, as in the contract.
@@ -66,7 +70,7 @@ pub(super) async fn tenant(State(state): State<AppState>, mut request: Request, 
 }
 
 /// The groups of paths of which a stranger learns nothing, not even that there is no such path.
-const BEHIND_KEY: [&str; 4] = ["audit_logs", "credentials", "mfa", "transaction"];
+const BEHIND_KEY: [&str; 5] = ["audit_logs", "credentials", "mfa", "signals", "transaction"];
 
 /// A path or a method that is not there: 404. In a group for backends the key is asked for first, as in the contract.
 async fn not_found(State(state): State<AppState>, mut parts: Parts) -> Error {

@@ -66,7 +66,10 @@ pub(super) async fn end(
 }
 
 /// Characters that a name may have.
-const NAME_CHARS: usize = 128;
+pub(super) const NAME_CHARS: usize = 128;
+
+/// Bytes that an icon's URL may have.
+pub(super) const ICON_BYTES: usize = 2048;
 
 fn parse(members: &Members<'_>) -> Result<Initialize, Error> {
     let text = |name| Ok::<_, Error>(members.text(name)?.filter(|t| !t.is_empty()));
@@ -82,7 +85,7 @@ fn parse(members: &Members<'_>) -> Result<Initialize, Error> {
             faults.add(format!("{name} cannot have more than {NAME_CHARS} entries"));
         }
     }
-    if icon.as_ref().is_some_and(|v| v.len() > 2048 || Url::parse(v).is_err()) {
+    if icon.as_ref().is_some_and(|v| v.len() > ICON_BYTES || Url::parse(v).is_err()) {
         faults.add("icon must be a valid URL".to_owned());
     }
     faults.into_result()?;
