@@ -10,7 +10,7 @@ HERE=$(cd "$(dirname "$0")" && pwd -P)
 
 usage() {
     cat <<USAGE
-Usage: softhsm-setup.sh [--token-dir DIR] [--reset] [--with-tests] [--packages]
+Usage: softhsm-setup.sh [--token-dir DIR] [--reset] [--with-tests] [--with-clients] [--packages]
 
 Installs what is missing (Debian and Ubuntu; elsewhere it says what to install), then makes a SoftHSM2 token named $LABEL with random
 PINs, unless it is there already. In DIR:
@@ -20,6 +20,7 @@ PINs, unless it is there already. In DIR:
   --token-dir DIR   where; default: var/ beside this script
   --reset           remove the token, its PINs and the database beside them first: every key and every account in it is gone
   --with-tests      install what 'make test' and 'make fuzz' need as well: PostgreSQL's server programs, Chromium, python3-jwcrypto, a C++ compiler
+  --with-clients    install what 'make test-clients' needs as well: Chromium, Node, npm, Python's venv, Go
   --packages        install only, make no token
   --help            this text
 USAGE
@@ -50,6 +51,11 @@ have_chromium() {
     case $(readlink -f "$chromium") in */snap*) return 1 ;; esac
 }
 
+have_node() { have node && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
+have_venv() { "${PYTHON3:-/usr/bin/python3}" -c 'import ensurepip, venv' 2>/dev/null; }
+# From 1.18 on; what else says `go` is not asked.
+have_go() { have go && go version >/dev/null 2>&1; }
+
 is_ubuntu() { [ -r /etc/os-release ] && grep -q '^ID=ubuntu' /etc/os-release; }
 
 # Prints the Debian names of the packages that are missing.
@@ -61,10 +67,16 @@ missing_packages() {
     have_openssl_headers || echo libssl-dev
     if [ "$with_tests" = yes ]; then
         have_postgres || echo postgresql
-        have_chromium || is_ubuntu || echo chromium
         have_jwcrypto || echo python3-jwcrypto
         have "${CXX:-c++}" || echo g++
     fi
+    if [ "$with_clients" = yes ]; then
+        have_node || echo nodejs
+        have npm || echo npm
+        have_venv || echo python3-venv
+        have_go || echo golang-go
+    fi
+    if [ "$with_browser" = yes ]; then have_chromium || is_ubuntu || echo chromium; fi
 }
 
 # --- Installing it ---------------------------------------------------------------------------------------------------------------
@@ -79,7 +91,7 @@ apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-re
 advise() { # where command
     {
         say "$1 run this, then try again (elsewhere look for packages of like names):" "    $2"
-        if [ "$with_tests" = yes ]; then say "Set CHROMIUM to the browser when its program is not called chromium."; fi
+        if [ "$with_browser" = yes ]; then say "Set CHROMIUM to the browser when its program is not called chromium."; fi
     } >&2
     exit 1
 }
@@ -89,14 +101,18 @@ install_packages() { # packages...
         Linux) ;;
         Darwin)
             more=
-            if [ "$with_tests" = yes ]; then more=' postgresql@17 && brew install --cask chromium && pip3 install jwcrypto'; fi
+            if [ "$with_clients" = yes ]; then more=' node python go'; fi
+            if [ "$with_tests" = yes ]; then more="$more postgresql@17 && pip3 install jwcrypto"; fi
+            if [ "$with_browser" = yes ]; then more="$more && brew install --cask chromium"; fi
             advise "On macOS with Homebrew" "brew install softhsm opensc openssl@3 pkgconf$more"
             ;;
         *) die "$(uname -s) is not known here. Install SoftHSM2, OpenSC, OpenSSL's headers, pkg-config and a C compiler, then run this again" ;;
     esac
     if ! have apt-get; then
         more=
-        if [ "$with_tests" = yes ]; then more=' postgresql-server chromium python3-jwcrypto gcc-c++'; fi
+        if [ "$with_clients" = yes ]; then more=' nodejs npm python3 golang'; fi
+        if [ "$with_tests" = yes ]; then more="$more postgresql-server python3-jwcrypto gcc-c++"; fi
+        if [ "$with_browser" = yes ]; then more="$more chromium"; fi
         advise "No apt-get here. On Fedora" "sudo dnf install softhsm opensc openssl-devel pkgconf-pkg-config gcc$more"
     fi
     if [ "$(id -u)" != 0 ] && ! have sudo; then
@@ -122,7 +138,7 @@ without_cluster() {
 }
 
 packages() {
-    if [ "$with_tests" = yes ] && [ -n "${CHROMIUM:-}" ] && ! have "$CHROMIUM"; then die "CHROMIUM=$CHROMIUM is not a program"; fi
+    if [ "$with_browser" = yes ] && [ -n "${CHROMIUM:-}" ] && ! have "$CHROMIUM"; then die "CHROMIUM=$CHROMIUM is not a program"; fi
     missing=$(missing_packages | tr '\n' ' ')
     if [ -n "$missing" ]; then
         # shellcheck disable=SC2086 # one word a package
@@ -130,7 +146,7 @@ packages() {
         missing=$(missing_packages | tr '\n' ' ')
         [ -z "$missing" ] || die "still missing after the installation: $missing"
     fi
-    if [ "$with_tests" = yes ] && ! have_chromium; then
+    if [ "$with_browser" = yes ] && ! have_chromium; then
         say "Ubuntu has Chromium only as a snap, whose sandbox the browser tests cannot drive. Install Google Chrome or Debian's Chromium," >&2
         die "then try again with CHROMIUM set to the program, for example CHROMIUM=/usr/bin/google-chrome make test"
     fi
@@ -260,7 +276,7 @@ token() {
 
 # --- Main ------------------------------------------------------------------------------------------------------------------------
 
-dir=$HERE/var reset=no with_tests=no packages_only=no
+dir=$HERE/var reset=no with_tests=no with_clients=no with_browser=no packages_only=no
 while [ $# -gt 0 ]; do
     case $1 in
         --token-dir)
@@ -270,7 +286,8 @@ while [ $# -gt 0 ]; do
             ;;
         --token-dir=?*) dir=${1#*=} ;;
         --reset) reset=yes ;;
-        --with-tests) with_tests=yes ;;
+        --with-tests) with_tests=yes with_browser=yes ;;
+        --with-clients) with_clients=yes with_browser=yes ;;
         --packages) packages_only=yes ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; die "$1 is not an option" ;;

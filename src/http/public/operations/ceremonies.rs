@@ -1,6 +1,6 @@
 //! The ceremonies: registration, login, second factors and transactions.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     domain::TransactionId,
@@ -37,7 +37,7 @@ fn passkeys() -> Vec<Operation> {
             begins_login("initializeLogin", "Begins a login, of whoever has a passkey or of one user")
                 .description("The API key is needed with `user_id` alone. Without, the body can be left out.")
                 .sometimes_behind_key()
-                .body(&one_user(&[]), false)
+                .body(&json!({"type": ["object", "null"], "properties": {"user_id": {"anyOf": [user_id(), {"type": "null"}]}}}), false)
                 .refuses(401, "api key is missing"),
         ),
         post("/{tenant_id}/login/finalize", login::finalize, ends_login("finalizeLogin", "Ends a login").description("For browsers.")),
@@ -61,7 +61,7 @@ fn second_factors() -> Vec<Operation> {
             mfa::initialize_login,
             begins_login("initializeMfaLogin", "Asks for a user's second factor, or passkey")
                 .behind_key()
-                .body(&one_user(&["user_id"]), true),
+                .body(&json!({"type": "object", "properties": {"user_id": user_id()}, "required": ["user_id"]}), true),
         ),
         post(
             "/{tenant_id}/mfa/login/finalize",
@@ -136,13 +136,15 @@ fn confirmations() -> Vec<Operation> {
 
 fn begins_registration(id: &'static str, summary: &'static str) -> Doc {
     let name = || json!({"type": "string", "minLength": 1, "maxLength": registration::NAME_CHARS});
+    // Clients that have none send an empty one.
+    let icon = json!({"anyOf": [{"type": "string", "format": "uri", "maxLength": registration::ICON_BYTES}, {"enum": ["", null]}]});
     let request = json!({
         "type": "object",
         "properties": {
             "user_id": user_id(),
             "username": name(),
             "display_name": {"type": ["string", "null"], "maxLength": registration::NAME_CHARS, "description": "The username when it is left out"},
-            "icon": {"type": ["string", "null"], "format": "uri", "maxLength": registration::ICON_BYTES},
+            "icon": icon,
         },
         "required": ["user_id", "username"],
     });
@@ -164,10 +166,6 @@ fn ends_registration(id: &'static str, summary: &'static str) -> Doc {
         .refuses(404, "user not found")
         .refuses(422, USER_VERIFICATION_MISSING)
         .refuses(503, "Outcome Unknown")
-}
-
-fn one_user(required: &[&str]) -> Value {
-    json!({"type": "object", "properties": {"user_id": user_id()}, "required": required})
 }
 
 fn begins_login(id: &'static str, summary: &'static str) -> Doc {

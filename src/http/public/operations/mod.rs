@@ -99,7 +99,8 @@ fn credentials() -> Vec<Operation> {
             credentials::list,
             Doc::new("listCredentials", "Lists credentials, of all users or of one")
                 .behind_key()
-                .query("user_id", &user_id(), "Whose; everybody's when it is left out")
+                // A filter: what is no user's id finds nothing.
+                .query("user_id", &json!({"type": "string", "minLength": 1}), "Whose; everybody's when it is left out")
                 .query("order", &json!({"type": "string", "enum": ["desc", "asc"], "default": "desc"}), "The newest first, or the oldest")
                 .pages_of("Credential")
                 .refuses(400, "unable to validate request"),

@@ -1,0 +1,3 @@
+module example.org/passkey-hsm/example
+
+go 1.19
