@@ -57,7 +57,10 @@ const routes = {
   'POST /login/initialize': () => passkeys.login.initialize(),
   'POST /login/finalize': async (credential, _, response) => signIn((await passkeys.login.finalize(credential)).token, response),
   // A new account. The passkey belongs to it once the token says so.
-  'POST /registration/initialize': ({ username }) => passkeys.registration.initialize({ userId: randomUUID(), username: String(username) }),
+  'POST /registration/initialize': ({ username }) => {
+    if (typeof username !== 'string' || !username) throw new Refused(400, 'a username is needed');
+    return passkeys.registration.initialize({ userId: randomUUID(), username });
+  },
   'POST /registration/finalize': async (credential) => {
     const { sub } = await verify((await passkeys.registration.finalize(credential)).token, 'registration');
     users.set(sub, { createdAt: new Date() });
