@@ -72,9 +72,9 @@ impl Audit {
         Ok(self.context.store.audit_log(tenant, filter, page).await?)
     }
 
-    /// Records that a request was refused before a use case took it, and why.
+    /// Records that a backend's request was refused before a use case took it, and why.
     pub async fn refused(&self, tenant: TenantId, event_type: AuditEventType, reason: &str, user: Option<&UserId>, meta: &RequestMeta) {
-        self.sampled(self.event(tenant, event_type, meta, user).because(reason)).await;
+        self.kept(self.event(tenant, event_type, meta, user).because(reason)).await;
     }
 
     /// Records a refusal that anyone can cause, unless there were too many.

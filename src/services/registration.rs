@@ -199,7 +199,12 @@ impl Registration {
         let user = found.as_ref().map(|c| &c.user_id);
         let mut event = self.audit.event(tenant.id, operation.events().final_failed, meta, user).because(&refusal.to_string());
         event.credential_id = Some(credential.id().clone());
-        self.audit.sampled(event).await;
+        // Second factors are registered by backends alone: what strangers do must not crowd their refusals out.
+        if operation.is_mfa() {
+            self.audit.kept(event).await
+        } else {
+            self.audit.sampled(event).await
+        }
         Err(refusal)
     }
 

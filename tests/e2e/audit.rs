@@ -9,6 +9,7 @@ use crate::{
     support::{
         api::{Answer, Tenant},
         authenticator::{Format, flag},
+        ceremonies::Kind,
         keys::Algorithm,
         server::{Server, TenantSpec},
     },
@@ -346,17 +347,28 @@ async fn refused_initializes_are_told(server: Server) {
 
 async fn a_flood_of_refusals_is_sampled(server: Server) {
     let tenant = tenant(&server).await;
+    // Of a challenge that is used up.
+    let body = tenant.passkey("ann", Algorithm::Es256).await.body().to_string();
+    server.execute("DELETE FROM audit_events").await;
+    let title = "received challenge does not match with any stored one";
     for _ in 0..12 {
-        let many: Vec<_> = (0..25).map(|_| tenant.initialize("{}")).collect();
+        let many: Vec<_> = (0..25).map(|_| tenant.finalize(body.clone())).collect();
         for answer in futures::future::join_all(many).await {
-            answer.problem(400, "unable to validate request");
+            answer.problem(400, title);
         }
     }
     let recorded = server.count("audit_events").await;
     assert!((100..300).contains(&recorded), "{recorded} of 300 were recorded");
+    // A backend's are recorded all the same.
+    let backends = "audit_events WHERE event_type IN ('webauthn_registration_init_failed', 'mfa_registration_final_failed')";
+    for _ in 0..10 {
+        tenant.initialize("{}").await.problem(400, "unable to validate request");
+        tenant.end(Kind::MfaRegistration, body.clone()).await.problem(400, title);
+    }
+    assert_eq!(server.count(backends).await, 20);
     // The next one that is recorded says what was left out.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    tenant.initialize("{}").await.problem(400, "unable to validate request");
+    tenant.finalize(body).await.problem(400, title);
     let log: Vec<Value> = serde_json::from_str(&list(&tenant, "?per_page=500").await.body).unwrap();
     let said = |entry: &Value| entry["error"].as_str().is_some_and(|error| error.ends_with("refusals before this one were not recorded)"));
     assert!(log.iter().any(said), "{:?}", log.first());
