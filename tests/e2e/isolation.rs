@@ -1,5 +1,7 @@
 //! A second tenant tries each endpoint with each identifier of the first: nothing is reached, nothing changes, nothing is told.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -10,6 +12,7 @@ use crate::{
         authenticator::Draft,
         ceremonies::{Kind, answer},
         keys::Algorithm,
+        openapi::{DOCUMENT, operations},
         server::{Server, TenantSpec},
     },
 };
@@ -91,6 +94,9 @@ async fn own_paths(second: &Tenant, passkey: &Draft, factor: &Draft) {
     }
     let transaction = Kind::Transaction.request(USER, ORDER).to_string();
     ask(second, second, Method::POST, "/transaction/initialize", &transaction).await.problem(404, "unable to find user");
+    ask(second, second, Method::GET, &format!("/signals?user_id={USER}"), "").await.problem(404, "user not found");
+    let signals = ask(second, second, Method::GET, &format!("/signals?credential_id={}", passkey.id()), "").await.json();
+    assert_eq!(signals["unknownCredential"]["credentialId"], json!(passkey.id()));
     // A name that the other has taken is free here.
     let transaction = Kind::Transaction.request("eve", ORDER).to_string();
     assert_eq!(ask(second, second, Method::POST, "/transaction/initialize", &transaction).await.status, 200);
@@ -110,6 +116,7 @@ async fn foreign_paths(first: &Tenant, second: &Tenant, passkey: &Draft) {
     let begun = Kind::Transaction.request(USER, "another-order").to_string();
     let registration = Kind::Registration.request(USER, "").to_string();
     let named = json!({"user_id": USER}).to_string();
+    let mut tried = BTreeSet::new();
     for (method, path, body) in [
         (Method::GET, "/credentials".to_owned(), ""),
         (Method::GET, format!("/credentials?user_id={USER}"), ""),
@@ -117,6 +124,8 @@ async fn foreign_paths(first: &Tenant, second: &Tenant, passkey: &Draft) {
         (Method::PATCH, format!("/credentials/{id}"), r#"{"name":"mine"}"#),
         (Method::DELETE, format!("/credentials/{id}"), ""),
         (Method::GET, "/audit_logs".to_owned(), ""),
+        (Method::GET, format!("/signals?user_id={USER}"), ""),
+        (Method::GET, format!("/signals?credential_id={id}"), ""),
         (Method::GET, format!("/transaction/{USER}"), ""),
         (Method::POST, "/transaction/initialize".to_owned(), begun.as_str()),
         (Method::POST, "/transaction/finalize".to_owned(), "{}"),
@@ -131,5 +140,12 @@ async fn foreign_paths(first: &Tenant, second: &Tenant, passkey: &Draft) {
         let answer = ask(second, first, method.clone(), &path, body).await;
         let details = answer.problem(401, "The api key is invalid");
         assert_eq!(details, "api keys needs to be an apiKey Header and 32 byte long", "{method} {path}");
+        tried.extend(answer.operation);
     }
+    // The document knows which there are.
+    let keyed = operations().into_iter().filter(|o| {
+        let security = &DOCUMENT["paths"][&o.path][o.method.to_ascii_lowercase()]["security"];
+        security.as_array().unwrap().contains(&json!({"apiKey": []}))
+    });
+    assert_eq!(tried, keyed.collect());
 }
