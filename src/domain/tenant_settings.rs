@@ -18,7 +18,7 @@ pub struct TenantSettings {
     pub rsa_bits: u32,
     /// Whether registration options list the user's credentials, so that no authenticator makes a second one.
     pub exclude_credentials: bool,
-    /// What registration options ask the browser to offer first.
+    /// What options ask the browser to offer first.
     pub hints: Vec<Hint>,
     /// Whether registration options ask whether the credential is discoverable (`credProps`).
     pub cred_props: bool,

@@ -1,4 +1,4 @@
-//! The five kinds of ceremony, each from its beginning to the body that ends it.
+//! The kinds of ceremony, each from its beginning to the body that ends it.
 
 use serde_json::{Value, json};
 

@@ -264,7 +264,8 @@ pub(super) struct Document(Bytes);
 
 impl Document {
     pub(super) fn new(document: &Value) -> Self {
-        Self(document.to_string().into())
+        // As every JSON answer ends.
+        Self(format!("{document}\n").into())
     }
 }
 
