@@ -133,10 +133,10 @@ async fn the_document_is_served_by_both_listeners() {
     let document = public.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
     assert!(document["servers"][0]["url"].as_str().unwrap().starts_with("http://localhost"), "{}", document["servers"]);
-    let (mut served, mut made) = (document, DOCUMENT.clone());
-    served["servers"].take();
+    let (mut answered, mut made) = (document, DOCUMENT.clone());
+    answered["servers"].take();
     made["servers"].take();
-    assert_eq!(served, made);
+    assert_eq!(answered, made);
 }
 
 #[test]

@@ -44,8 +44,7 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
     // The development page is at the status page's place.
     root.retain(|operation| state.dev.is_none() || operation.path() != "/");
     let root = openapi::mount(Router::new(), root).method_not_allowed_fallback(method_not_allowed).layer(Extension(document));
-    let router = tenants.clone().merge(root);
-    if state.dev.is_some() { router.merge(dev::router(state, tenants)) } else { router }
+    if state.dev.is_some() { tenants.clone().merge(root).merge(dev::router(state, tenants)) } else { tenants.merge(root) }
 }
 
 /// The document that describes these routes.

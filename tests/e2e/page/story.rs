@@ -1,16 +1,16 @@
 //! The page's story: signing in, with autofill too, a second factor, a payment, the list of passkeys, the audit log.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     open, picture, register,
-    server::{USER, serve},
+    server::{EditClaims, USER, serve},
     verdict,
 };
 use crate::support::chromium::{Chromium, Page, Protocol, Transport};
 
 /// Presses a button as a user does, and waits for the outcome: the state of the body.
-async fn press(page: &mut Page, button: &str) -> String {
+pub(super) async fn press(page: &mut Page, button: &str) -> String {
     page.evaluate(&format!("document.body.dataset.state = 'again', document.getElementById('{button}').click()")).await;
     page.wait_for("['done', 'error'].includes(document.body.dataset.state)").await;
     page.text("document.body.dataset.state").await
@@ -88,7 +88,7 @@ async fn a_token_of_another_user_payment_or_ceremony_is_not_good() {
     let (origin, answers) = serve().await;
     let mut page = open(&browser, &origin).await;
     assert_eq!(register(&mut page).await, "done");
-    let cases: [(&str, fn(&mut Value), &str); 5] = [
+    let cases: [(&str, EditClaims, &str); 5] = [
         ("pay", |c| c["trans"] = json!("pay-1"), "Transaction: not the one just begun."),
         ("pay", |c| c["trans_hash"] = json!("AAAA"), "Data: not what was shown here."),
         ("pay", |c| c["ceremony"] = json!("login"), "Ceremony: login is not transaction."),
