@@ -32,6 +32,11 @@ impl Operation {
     pub const fn is_mfa(self) -> bool {
         matches!(self, Self::MfaRegistration | Self::MfaLogin)
     }
+
+    /// Whether a backend alone can end it, with its API key.
+    pub const fn is_keyed(self) -> bool {
+        matches!(self, Self::MfaRegistration | Self::MfaLogin | Self::Transaction)
+    }
 }
 
 /// What a tenant has configured for one operation's ceremonies.

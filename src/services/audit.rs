@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Context, Error};
-use crate::domain::{AuditEvent, AuditEventId, AuditEventType, AuditFilter, Page, RequestMeta, TenantId, Timestamp, UserId};
+use crate::domain::{AuditEvent, AuditEventId, AuditEventType, AuditFilter, Operation, Page, RequestMeta, TenantId, Timestamp, UserId};
 
 /// How many refusals of one tenant are recorded at once, and how fast the allowance grows back.
 const BURST: u32 = 100;
@@ -77,9 +77,11 @@ impl Audit {
         self.kept(self.event(tenant, event_type, meta, user).because(reason)).await;
     }
 
-    /// Records a refusal that anyone can cause, unless there were too many.
-    pub(super) async fn sampled(&self, event: AuditEvent) {
-        if let Some(event) = self.admitted(event) {
+    /// Records that the end of a ceremony was refused: whatever a backend brings, and of what anyone can post so many. What strangers do must
+    /// not crowd a backend's refusals out.
+    pub(super) async fn refusal(&self, operation: Operation, event: AuditEvent) {
+        let event = if operation.is_keyed() { Some(event) } else { self.admitted(event) };
+        if let Some(event) = event {
             self.kept(event).await;
         }
     }

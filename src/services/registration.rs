@@ -199,12 +199,7 @@ impl Registration {
         let user = found.as_ref().map(|c| &c.user_id);
         let mut event = self.audit.event(tenant.id, operation.events().final_failed, meta, user).because(&refusal.to_string());
         event.credential_id = Some(credential.id().clone());
-        // Second factors are registered by backends alone: what strangers do must not crowd their refusals out.
-        if operation.is_mfa() {
-            self.audit.kept(event).await
-        } else {
-            self.audit.sampled(event).await
-        }
+        self.audit.refusal(operation, event).await;
         Err(refusal)
     }
 

@@ -172,7 +172,7 @@ impl Assertions {
             NotJudged::Refused(refusal, user) => {
                 let event = self.audit.event(tenant.id, operation.events().final_failed, meta, user.as_ref());
                 let event = AuditEvent { credential_id: Some(credential.id().clone()), transaction_id: transaction, ..event };
-                self.record(operation, event.because(&refusal.to_string())).await;
+                self.audit.refusal(operation, event.because(&refusal.to_string())).await;
                 refusal
             }
         }
@@ -199,7 +199,7 @@ impl Assertions {
             Refused::CredentialGone => Error::UnknownCredential,
         };
         let event = self.event(asked, asked.operation.events().final_failed, meta).because(&refusal.to_string());
-        self.record(asked.operation, event).await;
+        self.audit.refusal(asked.operation, event).await;
         Ok(refusal)
     }
 
@@ -209,7 +209,7 @@ impl Assertions {
         let event = self.event(asked, asked.operation.events().final_failed, meta).because(&refusal.to_string());
         let was_unused = match &asked.by {
             By::Challenge { expires_at, .. } => {
-                let event = if is_keyed(asked.operation) { Some(event) } else { self.audit.admitted(event) };
+                let event = if asked.operation.is_keyed() { Some(event) } else { self.audit.admitted(event) };
                 store.refuse_challenge(tenant, challenge, *expires_at, event.as_ref()).await?
             }
             By::Row(transaction) => {
@@ -228,10 +228,6 @@ impl Assertions {
         Ok(refusal)
     }
 
-    async fn record(&self, operation: Operation, event: AuditEvent) {
-        if is_keyed(operation) { self.audit.kept(event).await } else { self.audit.sampled(event).await }
-    }
-
     fn clone_event(&self, asked: &Asked<'_>, stored: u32, received: u32, meta: &RequestMeta) -> AuditEvent {
         self.event(asked, AuditEventType::CloneSuspected, meta).because(&format!(
             "the signature counter did not increase: it was {stored}, and {received} came; the authenticator may have been cloned"
@@ -245,11 +241,6 @@ impl Assertions {
             ..self.audit.event(asked.tenant.id, event_type, meta, Some(asked.user()))
         }
     }
-}
-
-/// Whether only a backend with an API key can answer: all that it brings is recorded, however much.
-const fn is_keyed(operation: Operation) -> bool {
-    matches!(operation, Operation::MfaLogin | Operation::Transaction)
 }
 
 fn refuses_clones(tenant: &Tenant) -> bool {
