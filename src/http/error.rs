@@ -168,8 +168,8 @@ impl Error {
             }
             E::CredentialRefused(refusal) => {
                 let ceremony = if let Refusal::Ceremony(refusal) = refusal.refusal() { quoted(refusal) } else { None };
-                let details = ceremony.map_or_else(|| refusal.to_string(), str::to_owned);
-                Self { cause: Some(refusal.to_string().into()), ..refused(details) }
+                let Some(details) = ceremony else { return refused(refusal.to_string()) };
+                Self { cause: Some(refusal.to_string().into()), ..refused(details.to_owned()) }
             }
             other => other.into(),
         }
@@ -220,8 +220,9 @@ impl Error {
             E::CeremonyExpired | E::UnknownCredential => refused("failed to validate assertion", error.to_string()),
             E::AssertionRefused(refusal) => {
                 let ceremony = if let AuthenticationRefusal::Ceremony(refusal) = refusal.refusal() { quoted(refusal) } else { None };
-                let details = ceremony.map_or_else(|| refusal.to_string(), str::to_owned);
-                Self { cause: Some(refusal.to_string().into()), ..refused("failed to validate assertion", details) }
+                let title = "failed to validate assertion";
+                let Some(details) = ceremony else { return refused(title, refusal.to_string()) };
+                Self { cause: Some(refusal.to_string().into()), ..refused(title, details.to_owned()) }
             }
             other => other.into(),
         }
