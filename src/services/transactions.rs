@@ -112,7 +112,7 @@ impl Transactions {
         self.assertions.answer(&asked, credential, meta).await
     }
 
-    /// A user's transactions, the newest first; the latest [`MAX_LISTED`] of them.
+    /// A user's transactions, the newest first; the latest thousand of them.
     pub async fn of_user(&self, tenant: &Tenant, user: &UserId) -> Result<Vec<Transaction>, Error> {
         Ok(self.context.store.user_transactions(tenant.id, user, MAX_LISTED).await?)
     }
