@@ -117,7 +117,11 @@ impl Registration {
         let registration =
             match webauthn::verify_registration(credential, &policy(tenant, &ceremony, &trust_store, self.context.clock.now())) {
                 Ok(registration) => registration,
-                Err(refusal) => return Err(self.refuse(&ceremony, credential.id(), refusal.into(), meta).await?),
+                Err(refusal) => {
+                    // Nobody signs for it: its place is another's while that is written down.
+                    drop(permit);
+                    return Err(self.refuse(&ceremony, credential.id(), refusal.into(), meta).await?);
+                }
             };
         failpoint::hit("finalize.verified");
 
@@ -199,7 +203,12 @@ impl Registration {
         let user = found.as_ref().map(|c| &c.user_id);
         let mut event = self.audit.event(tenant.id, operation.events().final_failed, meta, user).because(&refusal.to_string());
         event.credential_id = Some(credential.id().clone());
-        self.audit.sampled(event).await;
+        // A second factor's end is a backend's to bring: all of it is recorded.
+        if operation.is_mfa() {
+            self.audit.kept(event).await
+        } else {
+            self.audit.sampled(event).await
+        }
         Err(refusal)
     }
 
