@@ -26,8 +26,10 @@ pub struct BeginTransaction {
     pub data: TransactionData,
 }
 
-/// How many of a user's transactions are listed at most: the contract's list has no pages.
+/// How many of a user's transactions are listed at most, and how many characters of data with them: the contract's list has no pages, and one
+/// tenant's must not take the memory of all.
 const MAX_LISTED: u32 = 1000;
+const MAX_LISTED_CHARS: u32 = 4 << 20;
 
 /// The use cases of transactions.
 #[derive(Clone, Debug)]
@@ -106,9 +108,9 @@ impl Transactions {
         self.assertions.answer(&asked, credential, meta).await
     }
 
-    /// A user's transactions, the newest first; the latest [`MAX_LISTED`] of them.
+    /// A user's transactions, the newest first; the latest [`MAX_LISTED`] of them, or as many as have [`MAX_LISTED_CHARS`] of data.
     pub async fn of_user(&self, tenant: &Tenant, user: &UserId) -> Result<Vec<Transaction>, Error> {
-        Ok(self.context.store.user_transactions(tenant.id, user, MAX_LISTED).await?)
+        Ok(self.context.store.user_transactions(tenant.id, user, MAX_LISTED, MAX_LISTED_CHARS).await?)
     }
 
     /// The passkeys of the user who is asked.
