@@ -17,8 +17,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Failure, output};
 use crate::{
-    domain::{Challenge, Clock, Origin, SystemClock, Timestamp},
-    services::{Anchors, Evidence, EvidenceKind, StoredKey, inspect},
+    domain::{Challenge, Clock, ClonePolicy, Origin, SystemClock, Timestamp},
+    services::{Anchors, ClaimedTransaction, Evidence, EvidenceKind, StoredKey, inspect},
 };
 
 /// The most bytes of a line, its end apart: a credential's body at its largest, with certificates beside it.
@@ -32,7 +32,7 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// One JSON object a line, as `credential evidence` writes them; `-` for standard input
+    /// One JSON object a line, as `credential evidence` and `transaction evidence` write them; `-` for standard input
     file: PathBuf,
     /// The instant at which certificates must be valid, where a line does not say: RFC 3339; the present if left out
     #[arg(long, value_name = "TIME", value_parser = instant)]
@@ -59,6 +59,10 @@ struct Line {
     /// As it came: read strictly by whoever judges it.
     credential: Box<RawValue>,
     stored: Option<Stored>,
+    /// Left out, they are refused.
+    clones_refused: Option<bool>,
+    transaction_id: Option<String>,
+    data: Option<String>,
     #[serde(default)]
     trust_anchor_pem: OneOrMore,
     #[serde(default)]
@@ -172,6 +176,8 @@ fn judge(line: &[u8], args: &Args, anchors: &Anchors) -> Result<String, String> 
         kind: line.kind,
         credential: line.credential.get(),
         stored: line.stored.as_ref().map(Stored::key).transpose()?,
+        clones: if line.clones_refused.unwrap_or(true) { ClonePolicy::Refuse } else { ClonePolicy::Report },
+        transaction: line.transaction()?,
         allow_cross_origin: line.cross_origin_allowed || !line.top_origin.as_slice().is_empty(),
         top_origins: &line.top_origin.origins(),
         anchors: &own,
@@ -181,6 +187,18 @@ fn judge(line: &[u8], args: &Args, anchors: &Anchors) -> Result<String, String> 
     };
     let finding = inspect(&evidence).map_err(|e| e.to_string())?;
     serde_json::to_string(&finding).map_err(|e| e.to_string())
+}
+
+impl Line {
+    /// Half of a transaction would be judged as none: an "accept" would be taken for more than it is.
+    fn transaction(&self) -> Result<Option<ClaimedTransaction<'_>>, String> {
+        match (self.transaction_id.as_deref(), self.data.as_deref()) {
+            (Some(id), Some(data)) => Ok(Some(ClaimedTransaction { id, data })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err("transaction_id without data".to_owned()),
+            (None, Some(_)) => Err("data without transaction_id".to_owned()),
+        }
+    }
 }
 
 impl Stored {

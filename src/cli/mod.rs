@@ -18,6 +18,7 @@ mod setup;
 mod signer;
 mod tenant;
 mod tenant_file;
+mod transaction;
 
 use std::{env, path::PathBuf, process::ExitCode};
 
@@ -68,6 +69,9 @@ enum Command {
     /// Look at credentials and the evidence of their registration
     #[command(subcommand)]
     Credential(credential::Command),
+    /// The evidence of what was confirmed
+    #[command(subcommand)]
+    Transaction(transaction::Command),
     /// Verify stored evidence again, offline
     Inspect(inspect::Args),
     /// What the HSM keeps for the deployment as a whole
@@ -127,6 +131,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Mds(command) => mds::run(&Setup::load(config)?, command, output),
         Command::Anchors(command) => anchors::run(&Setup::load(config)?, command, output),
         Command::Credential(command) => credential::run(&Setup::load(config)?, command, output),
+        Command::Transaction(command) => transaction::run(&Setup::load(config)?, &command),
         Command::Hsm(command) => hsm::run(&Setup::load(config)?, command, output),
         Command::Migrate => migrate::run(&Setup::load(config)?, output),
         Command::Tenant(command) => tenant::run(&Setup::load(config)?, command, output),

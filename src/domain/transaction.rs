@@ -166,11 +166,20 @@ impl Challenge {
     /// Nothing stands between id and data, as in the open-source passkey-server: `a1` with `2` hashes as `a` with `12` does. That is no way to
     /// pass one for the other: the random bytes differ, and a ceremony is found by all 64.
     pub fn for_transaction(rng: &dyn Rng, id: &TransactionId, data: &TransactionData) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(id.as_str().as_bytes());
-        hash.update(data.as_str().as_bytes());
-        Self::from_bytes(&[rng.bytes::<32>(), hash.finish()].concat())
+        Self::from_bytes(&[rng.bytes::<32>(), hash(id, data)].concat())
     }
+
+    /// Whether it was made for this transaction: it has 64 bytes, of which the second half is SHA-256(id || data).
+    pub fn is_of_transaction(&self, id: &TransactionId, data: &TransactionData) -> bool {
+        self.as_bytes().get(32..) == Some(&hash(id, data))
+    }
+}
+
+fn hash(id: &TransactionId, data: &TransactionData) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(id.as_str().as_bytes());
+    hash.update(data.as_str().as_bytes());
+    hash.finish()
 }
 
 #[cfg(test)]
@@ -234,6 +243,18 @@ mod tests {
         let challenge = Challenge::for_transaction(&Counting::default(), &id("order-1"), &data(r#"{"currency":"EUR","amount":"50.00"}"#));
         let hash = BigNum::from_slice(&challenge.as_bytes()[32..]).unwrap().to_hex_str().unwrap().to_lowercase();
         assert_eq!(hash, "fe19563459c80a7c5be20429d41dd39d5d1bab7fa1854c5933ae102b197c3007");
+    }
+
+    #[test]
+    fn a_challenge_is_of_one_transaction() {
+        let made = Challenge::for_transaction(&Counting::default(), &id("order-1"), &data("{\"pay\":50}"));
+        assert!(made.is_of_transaction(&id("order-1"), &data("{ \"pay\": 50.0 }")));
+        assert!(!made.is_of_transaction(&id("order-2"), &data("{\"pay\":50}")));
+        assert!(!made.is_of_transaction(&id("order-1"), &data("{\"pay\":51}")));
+        let bytes = made.as_bytes();
+        for other in [&bytes[32..], &bytes[1..], &bytes[..63], &[bytes, &[0]].concat(), &[]] {
+            assert!(!Challenge::from_bytes(other).is_of_transaction(&id("order-1"), &data("{\"pay\":50}")), "{}", other.len());
+        }
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! Evidence verified again: what an auditor, or whoever answers a user's question, holds in hand.
 
+mod transaction;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     domain::{
         Aaguid, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType, BackupFlags, Challenge,
-        CredentialId, IdError, Origin, PathCertificate, Timestamp, TrustDemand, UserVerification,
+        ClonePolicy, CredentialId, IdError, Origin, PathCertificate, Timestamp, TrustDemand, UserVerification,
     },
     webauthn::{
         AccountKnown, AuthenticationCredential, AuthenticationPolicy, CoseAlgorithm, Description, RegistrationCredential,
         RegistrationPolicy, StoredCredential, TrustAnchor, TrustAnchorError, TrustStore, verify_authentication, verify_registration,
     },
 };
+
+pub use transaction::ClaimedTransaction;
 
 /// A ceremony's answer, and what it is to be held against.
 #[derive(Debug)]
@@ -33,6 +37,10 @@ pub struct Evidence<'a> {
     pub credential: &'a str,
     /// What was known of the credential: for an authentication.
     pub stored: Option<StoredKey>,
+    /// What becomes of an authentication whose counter did not increase; it is told in any case.
+    pub clones: ClonePolicy,
+    /// What an authentication is said to have confirmed.
+    pub transaction: Option<ClaimedTransaction<'a>>,
     /// Whether the ceremony may have run in a frame of another origin.
     pub allow_cross_origin: bool,
     /// Below which pages; any when empty.
@@ -116,6 +124,9 @@ pub struct Finding {
     /// The counter did not increase.
     #[serde(skip_serializing_if = "Option::is_none")]
     clone_suspected: Option<bool>,
+    /// The transaction that was confirmed: of an authentication that is accepted, where one was claimed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<String>,
 }
 
 /// The flags of authenticator data by their names.
@@ -150,6 +161,9 @@ pub enum EvidenceError {
     /// An authentication without what was known of the credential.
     #[error("an authentication needs `stored`: the credential's record")]
     NotStored,
+    /// A registration that is said to have confirmed something.
+    #[error("a registration confirms no transaction")]
+    ConfirmsNothing,
 }
 
 /// Judges evidence as a server does, at the instant that it names, with every format and algorithm accepted.
@@ -201,6 +215,16 @@ impl Finding {
             ..self
         }
     }
+
+    /// Holds the challenge, which was found to be the signed one, against the transaction that is said to have been confirmed by it.
+    fn confirming(self, claimed: Option<ClaimedTransaction<'_>>, challenge: &Challenge) -> Self {
+        let Some(claimed) = claimed else { return self };
+        match claimed.verify(challenge) {
+            Ok(()) => Self { transaction_id: Some(claimed.id.to_owned()), ..self },
+            // What a challenge has to be is step 11's.
+            Err(refusal) => self.refused(11, refusal.to_string()),
+        }
+    }
 }
 
 /// The name of the set of anchors that came with the evidence.
@@ -208,6 +232,9 @@ const ANCHORS: &str = "evidence";
 
 fn inspect_registration(evidence: &Evidence<'_>) -> Result<Finding, EvidenceError> {
     const KIND: &str = "registration";
+    if evidence.transaction.is_some() {
+        return Err(EvidenceError::ConfirmsNothing);
+    }
     let credential = match RegistrationCredential::parse(evidence.credential.as_bytes()) {
         Ok(credential) => credential,
         Err(error) => return Ok(Finding::of(KIND, Description::default()).refused(error.step(), error.to_string())),
@@ -269,11 +296,12 @@ fn inspect_authentication(evidence: &Evidence<'_>) -> Result<Finding, EvidenceEr
             sign_count: stored.sign_count,
             backup: BackupFlags { eligible: stored.backup_eligible, state: stored.backup_state },
         },
-        refuse_clones: true,
+        refuse_clones: evidence.clones == ClonePolicy::Refuse,
     };
     let finding = Finding::of(KIND, credential.describe(&stored.public_key));
     Ok(match verify_authentication(&credential, &policy) {
-        Ok(authentication) => Finding { clone_suspected: Some(authentication.clone_suspected), ..finding },
+        Ok(authentication) => Finding { clone_suspected: Some(authentication.clone_suspected), ..finding }
+            .confirming(evidence.transaction, evidence.challenge),
         Err(error) => finding.refused(error.step(), error.refusal().to_string()),
     })
 }

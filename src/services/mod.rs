@@ -32,7 +32,7 @@ pub use api_keys::ApiKeys;
 pub use audit::Audit;
 pub use authentication::Authentication;
 pub use credentials::{AcceptedCredentials, Credentials};
-pub use inspection::{Anchors, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
+pub use inspection::{Anchors, ClaimedTransaction, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
 pub use root_secret::{RootSecret, RootSecretError, RootSecretState};

@@ -205,9 +205,9 @@ impl Registration {
         event.credential_id = Some(credential.id().clone());
         // A second factor's end is a backend's to bring: all of it is recorded.
         if operation.is_mfa() {
-            self.audit.kept(event).await
+            self.audit.kept(event).await;
         } else {
-            self.audit.sampled(event).await
+            self.audit.sampled(event).await;
         }
         Err(refusal)
     }

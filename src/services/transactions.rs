@@ -1,5 +1,8 @@
 //! Transactions: a passkey confirms what its user is shown.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
 use super::{
     Audit, Context, Error, JwtToken, Tokens,
     assertion::{Asked, Assertions, By, NotJudged, descriptors},
@@ -8,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        AuditEvent, Challenge, NewTransaction, Operation, RequestMeta, Tenant, Transaction, TransactionData, TransactionId,
-        TransactionRowId, TransactionState, UserId,
+        AuditEvent, AuthenticationEvidence, Challenge, NewTransaction, Operation, RequestMeta, Tenant, Transaction, TransactionData,
+        TransactionId, TransactionRowId, TransactionState, UserId, UserVerification,
     },
     failpoint,
     webauthn::{self, AssertionRequest, AuthenticationCredential, CredentialDescriptor, RequestOptions},
@@ -30,6 +33,9 @@ pub struct BeginTransaction {
 /// tenant's must not take the memory of all.
 const MAX_LISTED: u32 = 1000;
 const MAX_LISTED_CHARS: u32 = 4 << 20;
+
+/// How many are read at once with their evidence. Each may have as much data as a request has room for.
+const EVIDENCE_PAGE: u32 = 100;
 
 /// The use cases of transactions.
 #[derive(Clone, Debug)]
@@ -108,9 +114,16 @@ impl Transactions {
         self.assertions.answer(&asked, credential, meta).await
     }
 
-    /// A user's transactions, the newest first; the latest [`MAX_LISTED`] of them, or as many as have [`MAX_LISTED_CHARS`] of data.
+    /// A user's transactions, the newest first; the latest 1000 of them, or as many as have 4 Mi characters of data.
     pub async fn of_user(&self, tenant: &Tenant, user: &UserId) -> Result<Vec<Transaction>, Error> {
         Ok(self.context.store.user_transactions(tenant.id, user, MAX_LISTED, MAX_LISTED_CHARS).await?)
+    }
+
+    /// The next confirmed transactions after `after`, each with its evidence in the form that [`super::inspect`] is given. None when there
+    /// are no more.
+    pub async fn evidence_page(&self, tenant: &Tenant, after: Option<TransactionRowId>) -> Result<Vec<(TransactionRowId, Value)>, Error> {
+        let page = self.context.store.transaction_evidence(tenant.id, after, EVIDENCE_PAGE).await?;
+        Ok(page.into_iter().map(|(transaction, evidence)| (transaction.begun.row, line(tenant, &transaction, &evidence))).collect())
     }
 
     /// The passkeys of the user who is asked.
@@ -159,4 +172,48 @@ impl Transactions {
             _ => refused(Error::UnknownCredential),
         }
     }
+}
+
+/// A confirmed transaction as an auditor is given it.
+///
+/// Key and counter are the credential's as they were when its signature was judged, whatever became of it. Origins are the tenant's of today.
+/// A counter that did not increase was let pass, or nothing would have been confirmed: it is told, and is no reason to refuse.
+fn line(tenant: &Tenant, transaction: &Transaction, evidence: &AuthenticationEvidence) -> Value {
+    let begun = &transaction.begun;
+    let confirmation = transaction.confirmation.as_ref();
+    let base64url = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    json!({
+        "name": begun.id.as_str(),
+        "kind": "authentication",
+        "rp_id": evidence.rp_id,
+        "origin": tenant.config.webauthn.relying_party.origins,
+        "challenge_b64url": base64url(begun.challenge.as_bytes()),
+        "user_verification_required": begun.user_verification == UserVerification::Required,
+        "cross_origin_allowed": tenant.settings.allow_cross_origin,
+        "top_origin": tenant.settings.top_origins,
+        "clones_refused": false,
+        "credential": {
+            "id": evidence.credential_id.to_string(),
+            "rawId": evidence.credential_id.to_string(),
+            "type": "public-key",
+            "response": {
+                "clientDataJSON": base64url(&evidence.client_data_json),
+                "authenticatorData": base64url(&evidence.authenticator_data),
+                "signature": base64url(&evidence.signature),
+            },
+            "clientExtensionResults": {},
+        },
+        "stored": {
+            "credential_id": evidence.credential_id.to_string(),
+            "cose_public_key": base64url(&evidence.public_key),
+            "sign_count": evidence.sign_count,
+            "backup_eligible": evidence.backup_eligible,
+            "user_handle": base64url(begun.user_id.as_str().as_bytes()),
+        },
+        "transaction_id": begun.id.as_str(),
+        "data": begun.data.as_str(),
+        "user_id": begun.user_id.as_str(),
+        "token_id": confirmation.map(|confirmation| confirmation.token_id.to_string()),
+        "confirmed_at": confirmation.map(|confirmation| confirmation.at.to_string()),
+    })
 }

@@ -194,7 +194,8 @@ async fn a_signer_fails_under_load(signal: Signal) {
         let pids = signers(&server);
         kill_process(pids[0], signal).unwrap();
         let back = wait_for_signers(&server, &pids[..1]).await;
-        assert!(back < Duration::from_secs(1), "back after {back:?}");
+        // A fraction of a second where nothing else runs; here four clients, and other tests, do.
+        assert!(back < Duration::from_secs(4), "back after {back:?}");
     }
     stop.store(true, Ordering::Relaxed);
     let failed: Vec<String> = join_all(clients).await.into_iter().flat_map(Result::unwrap).collect();

@@ -10,12 +10,19 @@ use std::{
 
 use serde_json::{Value, json};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use openssl::sha::sha256;
+
 use crate::support::{
+    assertion::AssertionDraft,
     authenticator::{Draft, Format},
+    cbor::Cbor,
     certificates::Maker,
     keys::Algorithm,
     server::{fed, text},
 };
+
+const ORIGIN: &str = "http://localhost:8000";
 
 /// Where a line says nothing of the time.
 const NOW: &str = "2026-11-01T00:00:00Z";
@@ -299,4 +306,83 @@ fn a_line_is_not_read_into_shape() {
     line["kind"] = json!("authentication");
     let output = inspect(line.to_string().as_bytes(), &["--now", NOW, "-"]);
     assert_eq!(output.status.code(), Some(1), "an authentication needs what was stored");
+}
+
+/// A challenge is held against a transaction where both its parts are there, and only then.
+#[test]
+fn a_transaction_has_an_id_and_data() {
+    let options = |challenge: &[u8]| json!({"publicKey": {"rpId": "localhost", "challenge": URL_SAFE_NO_PAD.encode(challenge)}});
+    let registered =
+        Draft::new(&json!({"publicKey": {"rp": {"id": "localhost"}, "challenge": "AA"}}), ORIGIN, Format::None, Algorithm::Es256);
+    let evidence = |challenge: &[u8]| {
+        let draft = AssertionDraft::new(&options(challenge), &registered);
+        let key = Cbor::Map(draft.key.cose()).encode();
+        json!({
+            "rp_id": "localhost",
+            "origin": ORIGIN,
+            "challenge_b64url": URL_SAFE_NO_PAD.encode(challenge),
+            "credential": draft.body(),
+            "stored": {"credential_id": draft.id(), "cose_public_key": URL_SAFE_NO_PAD.encode(key)},
+        })
+    };
+    let with = |mut line: Value, members: Value| {
+        line.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        line
+    };
+    let bound = evidence(&[[7; 32], sha256(br#"t1{"pay":50}"#)].concat());
+    for (members, confirmed) in [
+        (json!({}), Value::Null),
+        (json!({"transaction_id": null, "data": null}), Value::Null),
+        (json!({"transaction_id": "t1", "data": r#"{"pay":50}"#, "user_id": "ann", "token_id": 7}), json!("t1")),
+    ] {
+        let finding = one(&with(bound.clone(), members), &[]);
+        assert_eq!((&finding["verdict"], &finding["transaction_id"]), (&json!("accept"), &confirmed), "{finding}");
+    }
+    for (line, id, data, reason) in [
+        (&bound, "t2", r#"{"pay":50}"#, "another transaction was confirmed"),
+        (&bound, "t1", r#"{"pay":51}"#, "another transaction was confirmed"),
+        (&bound, "t1", r#"{"pay":50"#, "data: "),
+        (&bound, "t1", r#"{ "pay": 50 }"#, "data: this is not the form that is hashed"),
+        (&bound, "", r#"{"pay":50}"#, "transaction_id: "),
+        (&evidence(&[7; 32]), "t1", r#"{"pay":50}"#, "the challenge is no transaction's: it has 32 bytes, not 64"),
+    ] {
+        let finding = one(&with(line.clone(), json!({"transaction_id": id, "data": data})), &[]);
+        assert_eq!((&finding["verdict"], &finding["step"]), (&json!("reject"), &json!(11)), "{finding}");
+        assert!(finding["reason"].as_str().unwrap().starts_with(reason), "{finding}");
+    }
+    let registration = line(Format::None, &Maker::new());
+    for (line, complaint) in [
+        (with(bound.clone(), json!({"transaction_id": "t1"})), "transaction_id without data"),
+        (with(bound, json!({"data": "1"})), "data without transaction_id"),
+        (with(registration, json!({"transaction_id": "t1", "data": "1"})), "a registration confirms no transaction"),
+    ] {
+        let output = inspect(line.to_string().as_bytes(), &["-"]);
+        assert_eq!((output.status.code(), complaints(&output)), (Some(1), vec![format!("passkey-hsm: line 1: {complaint}")]));
+    }
+}
+
+/// A counter that stands still is a reason to refuse, unless the line says otherwise; then it is told.
+#[test]
+fn clones_are_refused_unless_they_were_not() {
+    let options = json!({"publicKey": {"rp": {"id": "localhost"}, "rpId": "localhost", "challenge": "AAAA"}});
+    let draft =
+        AssertionDraft { sign_count: 4, ..AssertionDraft::new(&options, &Draft::new(&options, ORIGIN, Format::None, Algorithm::Es256)) };
+    let key = Cbor::Map(draft.key.cose()).encode();
+    let stored = json!({"credential_id": draft.id(), "cose_public_key": URL_SAFE_NO_PAD.encode(key), "sign_count": 4});
+    let line = |clones_refused: Value| {
+        json!({
+            "rp_id": "localhost",
+            "origin": ORIGIN,
+            "challenge_b64url": "AAAA",
+            "credential": draft.body(),
+            "stored": stored,
+            "clones_refused": clones_refused,
+        })
+    };
+    for clones_refused in [Value::Null, json!(true)] {
+        let finding = one(&line(clones_refused), &[]);
+        assert_eq!((&finding["verdict"], &finding["step"]), (&json!("reject"), &json!(22)), "{finding}");
+    }
+    let finding = one(&line(json!(false)), &[]);
+    assert_eq!((&finding["verdict"], &finding["clone_suspected"]), (&json!("accept"), &json!(true)), "{finding}");
 }

@@ -6,18 +6,22 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    commands::refusal,
     engines,
     support::{
         api::{Answer, Tenant},
         assertion::AssertionDraft,
         ceremonies::Kind,
         keys::Algorithm,
-        server::{Server, TenantSpec},
+        server::{Server, TenantSpec, text},
     },
     tokens,
 };
 
-engines! { every_algorithm, data_as_go_writes_them, members_that_are_not_right, each_refusal, what_can_be_begun_again, lists, the_key_comes_first }
+engines! {
+    every_algorithm, data_as_go_writes_them, members_that_are_not_right, each_refusal, what_can_be_begun_again, lists, the_key_comes_first,
+    evidence_is_verified_again,
+}
 
 const INVALID: &str = "unable to validate request";
 const UNFIT: &str = "unable to process request";
@@ -276,4 +280,105 @@ async fn the_key_comes_first(server: Server) {
         }
     }
     tenant.end(Kind::Transaction, honest.text()).await.token();
+}
+
+/// The lines of `transaction evidence`.
+fn evidence(server: &Server, tenant: &Tenant) -> Vec<Value> {
+    let output = server.cli(&["transaction", "evidence", &tenant.id]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output));
+    output.stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+/// What `inspect` finds of each line.
+fn inspected(server: &Server, lines: &[Value]) -> Vec<Value> {
+    let input: Vec<_> = lines.iter().map(Value::to_string).collect();
+    let output = server.cli_fed(input.join("\n").as_bytes(), &[], &["inspect", "-"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output));
+    let findings = output.stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    let findings: Vec<Value> = findings.map(|finding| serde_json::from_slice(finding).unwrap()).collect();
+    assert_eq!(findings.len(), lines.len());
+    findings
+}
+
+/// One line for each byte of what is at `pointer`, with that byte changed.
+fn spoilt(genuine: &Value, pointer: &str, is_base64url: bool) -> Vec<Value> {
+    let member = genuine.pointer(pointer).unwrap().as_str().unwrap();
+    let bytes = if is_base64url { URL_SAFE_NO_PAD.decode(member).unwrap() } else { member.as_bytes().to_vec() };
+    assert!(bytes.len() > 5, "{pointer}");
+    let changed = |n: usize| {
+        let mut bytes = bytes.clone();
+        bytes[n] ^= 1;
+        let mut line = genuine.clone();
+        let text = if is_base64url { URL_SAFE_NO_PAD.encode(bytes) } else { String::from_utf8(bytes).unwrap() };
+        *line.pointer_mut(pointer).unwrap() = json!(text);
+        line
+    };
+    (0..bytes.len()).map(changed).collect()
+}
+
+async fn evidence_is_verified_again(server: Server) {
+    let (tenant, other) = (server.create_tenant(&TenantSpec::default()), server.create_tenant(&TenantSpec::default()));
+    let passkey = tenant.passkey("ann", Algorithm::Es256).await;
+    let begun = json!({"user_id": "ann", "transaction_id": "order 1", "transaction_data": {"to": "<A & B>", "pay": 50.0}});
+    let options = tenant.call("/transaction/initialize", begun.to_string()).await.json();
+    let confirming = AssertionDraft { sign_count: 7, ..AssertionDraft::new(&options, &passkey) };
+    let token = tenant.end(Kind::Transaction, confirming.text()).await.token();
+    // Neither under way nor refused.
+    tenant.begin(Kind::Transaction, "ann", "order 2").await;
+    let forged = AssertionDraft { signature: Some(vec![1]), ..tenant.assertion(Kind::Transaction, "order 3", &passkey).await };
+    tenant.end(Kind::Transaction, forged.text()).await.problem(401, "failed to validate assertion");
+
+    let lines = evidence(&server, &tenant);
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    let listed = list(&tenant, "ann").await.json();
+    let listed = listed.as_array().unwrap().iter().find(|t| t["identifier"] == "order 1").unwrap();
+    assert_eq!(line["data"], json!(r#"{"pay":50,"to":"\u003cA \u0026 B\u003e"}"#));
+    assert_eq!((&line["data"], &line["confirmed_at"]), (&listed["data"], &listed["confirmed_at"]));
+    let claims = crate::decoded(token.split('.').nth(1).unwrap());
+    assert_eq!([&line["transaction_id"], &line["user_id"], &line["token_id"]], [&claims["trans"], &claims["sub"], &claims["jti"]]);
+    assert_eq!(URL_SAFE_NO_PAD.decode(line["challenge_b64url"].as_str().unwrap()).unwrap(), challenge(&options));
+    let finding = &inspected(&server, &lines)[0];
+    assert_eq!((&finding["verdict"], &finding["clone_suspected"]), (&json!("accept"), &json!(false)), "{finding}");
+    assert_eq!([&finding["name"], &finding["transaction_id"], &finding["kind"]], ["order 1", "order 1", "authentication"]);
+
+    // Each byte of it counts.
+    for (pointer, is_base64url, step) in [
+        ("/data", false, Some(11)),
+        ("/transaction_id", false, Some(11)),
+        ("/challenge_b64url", true, Some(11)),
+        ("/credential/response/clientDataJSON", true, None),
+        ("/credential/response/authenticatorData", true, None),
+        ("/credential/response/signature", true, Some(21)),
+    ] {
+        for finding in inspected(&server, &spoilt(line, pointer, is_base64url)) {
+            assert_eq!((&finding["verdict"], finding.get("transaction_id")), (&json!("reject"), None), "{pointer}: {finding}");
+            assert!(step.is_none_or(|step| finding["step"] == step), "{pointer}: {finding}");
+            assert!(!finding["reason"].as_str().unwrap().is_empty(), "{pointer}: {finding}");
+        }
+    }
+    let mut dearer = line.clone();
+    dearer["data"] = json!(r#"{"pay":51,"to":"\u003cA \u0026 B\u003e"}"#);
+    let expected = "another transaction was confirmed: the second half of the challenge is not SHA-256(transaction_id || data)";
+    assert_eq!(inspected(&server, &[dearer])[0]["reason"], expected);
+
+    // A counter that stands still is let pass here, and told: what is exported was confirmed.
+    let options = tenant.call("/transaction/initialize", Kind::Transaction.request("ann", "order 4").to_string()).await.json();
+    tenant.end(Kind::Transaction, AssertionDraft { sign_count: 7, ..AssertionDraft::new(&options, &passkey) }.text()).await.token();
+    // After the credential's end.
+    let delete = tenant.request(Method::DELETE, &tenant.path(&format!("/credentials/{}", passkey.id())));
+    assert_eq!(Answer::to(delete.header("apiKey", &tenant.api_key)).await.status, 204);
+    assert_eq!(server.count("credentials").await, 0);
+    let lines = evidence(&server, &tenant);
+    assert!(lines.contains(line), "{lines:?}");
+    let mut found: Vec<_> = inspected(&server, &lines)
+        .into_iter()
+        .map(|finding| (finding["transaction_id"].to_string(), finding["verdict"].to_string(), finding["clone_suspected"].to_string()))
+        .collect();
+    found.sort();
+    let told = |name: &str, is_clone: &str| (format!("\"{name}\""), "\"accept\"".to_owned(), is_clone.to_owned());
+    assert_eq!(found, [told("order 1", "false"), told("order 4", "true")]);
+
+    assert_eq!(evidence(&server, &other), Vec::<Value>::new());
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    assert_eq!(refusal(&server, 1, &["transaction", "evidence", nobody]), format!("there is no tenant {nobody}"));
 }

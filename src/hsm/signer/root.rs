@@ -50,6 +50,8 @@ fn find(lane: &mut Lane, wanted: Option<&[u8]>) -> Result<Option<Unlocked>, KeyE
         let _shared = lane.device.index.shared();
         lane.call(|session| Pair::find(session, ROOT_KEY))?
     };
+    // A key that is not kept as it has to be does not sign; beside one that is, it is nobody's concern here.
+    let mut unkept = None;
     for public in pair.public {
         let Ok(key) = lane.call(|session| attributes::public_key(session, public, ALGORITHM))? else { continue };
         let Ok(public_key) = key.to_spki() else { continue };
@@ -57,13 +59,15 @@ fn find(lane: &mut Lane, wanted: Option<&[u8]>) -> Result<Option<Unlocked>, KeyE
             continue;
         }
         for private in &pair.private {
-            let unlocked = sign(lane, *private, &public_key)?;
-            if unlocked.is_genuine(wanted) {
-                return Ok(Some(unlocked));
+            match sign(lane, *private, &public_key) {
+                Ok(unlocked) if unlocked.is_genuine(wanted) => return Ok(Some(unlocked)),
+                Ok(_) => {}
+                Err(KeyError::Failure(failure)) => unkept = Some(failure),
+                Err(error) => return Err(error),
             }
         }
     }
-    Ok(None)
+    unkept.map_or(Ok(None), |failure| Err(KeyError::Failure(failure)))
 }
 
 fn sign(lane: &mut Lane, private: ObjectHandle, public_key: &[u8]) -> Result<Unlocked, KeyError> {

@@ -64,16 +64,18 @@ async fn a_running_server_follows(server: Server) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_on_one_database_follow() {
     let url = Postgres::shared().empty_database().await;
-    let (one, other) = (Server::on(&url).await, Server::on(&url).await);
+    let one = Server::on(&url).await;
+    let other = one.beside().await;
     let maker = Maker::new();
     let demand = json!({"trust": "require", "anchors": ["ours"]});
-    let tenants = [tenant_with(&one, &demand), tenant_with(&other, &demand)];
+    let tenant = tenant_with(&one, &demand);
+    let tenants = [tenant.at(other.api()), tenant];
     let file = pem(&one, "ours.pem", &[&maker.root]);
     ask(&one, &["anchors", "import", "ours", file.to_str().unwrap()]);
     for tenant in &tenants {
         until(tenant, 200, Format::Apple, |draft| draft.maker = maker.clone()).await;
     }
-    ask(&other, &["anchors", "remove", "ours"]);
+    ask(&one, &["anchors", "remove", "ours"]);
     for tenant in &tenants {
         until(tenant, 400, Format::Apple, |draft| draft.maker = maker.clone()).await;
     }
