@@ -33,6 +33,8 @@ struct Allowance {
 impl Allowance {
     /// Takes one from the allowance: `Some(n)` when there was one, with the number left out since the last; `None` when there was none.
     fn take(&mut self, now: Timestamp) -> Option<u64> {
+        // Nothing for a clock that was put back; from then on it grows by that clock.
+        self.refilled_at = self.refilled_at.min(now);
         let refills = u32::try_from(now.since(self.refilled_at).as_millis() / REFILL.as_millis()).unwrap_or(u32::MAX);
         if refills > 0 {
             self.left = self.left.saturating_add(refills).min(BURST);
@@ -88,7 +90,7 @@ impl Audit {
 
     /// A refusal that anyone can cause, as it is to be recorded: with how many before it were not. `None` when there were too many.
     pub(super) fn admitted(&self, mut event: AuditEvent) -> Option<AuditEvent> {
-        let suppressed = self.admit(event.tenant_id)?;
+        let suppressed = self.take(event.tenant_id)?;
         if suppressed > 0 {
             let gap = format!(" ({suppressed} refusals before this one were not recorded)");
             let room = AuditEvent::MAX_ERROR_CHARS.saturating_sub(gap.len());
@@ -105,7 +107,7 @@ impl Audit {
         }
     }
 
-    fn admit(&self, tenant: TenantId) -> Option<u64> {
+    fn take(&self, tenant: TenantId) -> Option<u64> {
         let now = self.context.clock.now();
         let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
         allowances.entry(tenant).or_insert(Allowance { left: BURST, refilled_at: now, suppressed: 0 }).take(now)
@@ -132,6 +134,9 @@ mod tests {
     fn a_clock_that_goes_back_refills_nothing() {
         let start = Timestamp::from_millis(1_000_000);
         let mut allowance = Allowance { left: 0, refilled_at: start, suppressed: 0 };
-        assert_eq!(allowance.take(Timestamp::from_millis(0)), None);
+        let back = Timestamp::from_millis(0);
+        assert_eq!(allowance.take(back), None);
+        // But it does not wait until the clock is where it was.
+        assert_eq!(allowance.take(back + REFILL), Some(1));
     }
 }

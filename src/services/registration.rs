@@ -117,7 +117,11 @@ impl Registration {
         let registration =
             match webauthn::verify_registration(credential, &policy(tenant, &ceremony, &trust_store, self.context.clock.now())) {
                 Ok(registration) => registration,
-                Err(refusal) => return Err(self.refuse(&ceremony, credential.id(), refusal.into(), meta).await?),
+                Err(refusal) => {
+                    // Nobody signs for it: its place is another's while that is written down.
+                    drop(permit);
+                    return Err(self.refuse(&ceremony, credential.id(), refusal.into(), meta).await?);
+                }
             };
         failpoint::hit("finalize.verified");
 

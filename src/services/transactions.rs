@@ -29,8 +29,10 @@ pub struct BeginTransaction {
     pub data: TransactionData,
 }
 
-/// How many of a user's transactions are listed at most: the contract's list has no pages.
+/// How many of a user's transactions are listed at most, and how many characters of data with them: the contract's list has no pages, and one
+/// tenant's must not take the memory of all.
 const MAX_LISTED: u32 = 1000;
+const MAX_LISTED_CHARS: u32 = 4 << 20;
 
 /// How many are read at once with their evidence. Each may have as much data as a request has room for.
 const EVIDENCE_PAGE: u32 = 100;
@@ -112,9 +114,9 @@ impl Transactions {
         self.assertions.answer(&asked, credential, meta).await
     }
 
-    /// A user's transactions, the newest first; the latest 1000 of them.
+    /// A user's transactions, the newest first; the latest 1000 of them, or as many as have 4 Mi characters of data.
     pub async fn of_user(&self, tenant: &Tenant, user: &UserId) -> Result<Vec<Transaction>, Error> {
-        Ok(self.context.store.user_transactions(tenant.id, user, MAX_LISTED).await?)
+        Ok(self.context.store.user_transactions(tenant.id, user, MAX_LISTED, MAX_LISTED_CHARS).await?)
     }
 
     /// The next confirmed transactions after `after`, each with its evidence in the form that [`super::inspect`] is given. None when there

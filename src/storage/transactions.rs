@@ -95,15 +95,21 @@ impl Store {
         row.map(|row| row.into_transaction(tenant)).transpose()
     }
 
-    /// A user's transactions, the newest first, at most `limit`.
-    pub async fn user_transactions(&self, tenant: TenantId, user: &UserId, limit: u32) -> Result<Vec<Transaction>, Error> {
+    /// A user's transactions, the newest first: at most `limit`, and of these as many as have not more than `size` characters of data in all.
+    pub async fn user_transactions(&self, tenant: TenantId, user: &UserId, limit: u32, size: u32) -> Result<Vec<Transaction>, Error> {
         let rows = select_transactions!(
             self.reader().await?,
             fetch_all,
-            "WHERE t.tenant_id = $1 AND t.user_id = $2 ORDER BY t.created_at DESC, t.id DESC LIMIT $3",
+            "WHERE t.id IN (
+                SELECT id FROM (
+                    SELECT id, SUM(length(data)) OVER (ORDER BY created_at DESC, id DESC ROWS UNBOUNDED PRECEDING) AS size FROM transactions
+                    WHERE tenant_id = $1 AND user_id = $2 ORDER BY created_at DESC, id DESC LIMIT $3
+                ) AS newest WHERE size <= $4
+            ) ORDER BY t.created_at DESC, t.id DESC",
             tenant.as_uuid(),
             user.as_str(),
-            i64::from(limit)
+            i64::from(limit),
+            i64::from(size)
         )?;
         rows.into_iter().map(|row| row.into_transaction(tenant)).collect()
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -13,12 +14,14 @@ use crate::{
     support::{
         api::Answer,
         authenticator::Format,
+        ceremonies::Kind,
         keys::Algorithm,
+        postgres::Server as Postgres,
         server::{Server, ServerSpec, TenantSpec},
     },
 };
 
-engines! { clients_that_leave_take_nothing_with_them, one_credential_for_many_users }
+engines! { clients_that_leave_take_nothing_with_them, one_credential_for_many_users, strangers_do_not_drown_backends }
 
 /// Sends `request` and reads until the server closes the connection, or sends no more for a while.
 async fn exchange(server: &Server, request: &[u8]) -> String {
@@ -189,4 +192,54 @@ async fn one_credential_for_many_users(server: Server) {
         assert_eq!(answer.problem(400, "failed to validate attestation"), "the credential is already registered");
     }
     assert_eq!((server.count("credentials").await, server.count("ceremonies").await), (1, 0));
+}
+
+/// The audit log has so much room for what strangers send; what a backend is refused has its own.
+async fn strangers_do_not_drown_backends(server: Server) {
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let passkey = tenant.passkey("ann", Algorithm::Es256).await;
+    let mut forged = tenant.assertion(Kind::Login, "", &passkey).await;
+    forged.client_data["challenge"] = json!("A".repeat(43));
+    let (path, body) = (tenant.path("/login/finalize"), forged.text());
+    for _ in 0..8 {
+        let many: Vec<_> = (0..25).map(|_| tenant.post(&path, body.clone())).collect();
+        for answer in futures::future::join_all(many).await {
+            answer.problem(401, "failed to get session data");
+        }
+    }
+    let recorded = async |event: &str| server.count(&format!("audit_events WHERE event_type = '{event}'")).await;
+    let strangers = recorded("webauthn_authentication_final_failed").await;
+    assert!((100..200).contains(&strangers), "{strangers} of 200 were recorded");
+    tenant.initialize("{}").await.problem(400, "unable to validate request");
+    assert_eq!(recorded("webauthn_registration_init_failed").await, 1);
+    let unknown = tenant.draft("bob", Format::None, Algorithm::Es256).await.body().to_string();
+    tenant.end(Kind::MfaRegistration, unknown).await.problem(400, "received challenge does not match with any stored one");
+    assert_eq!(recorded("mfa_registration_final_failed").await, 1);
+}
+
+/// What is refused is not signed for: while the database takes its time to write that down, others sign.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_keeps_nobody_from_signing() {
+    let url = Postgres::shared().empty_database().await;
+    let env = vec![("PASSKEY_HSM_HSM__MAX_IN_FLIGHT".to_owned(), "1".to_owned())];
+    let server = Server::start(ServerSpec { database: Some(url.clone()), env, ..ServerSpec::default() }).await;
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let passkey = tenant.passkey("ann", Algorithm::Es256).await;
+    let draft = tenant.draft("bob", Format::None, Algorithm::Es256).await.body().to_string();
+    let mut forged = tenant.assertion(Kind::Login, "", &passkey).await;
+    forged.signature = Some(forged.key.sign(b"something else"));
+
+    let mut lock = Postgres::connect(&url).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE used_challenges IN SHARE MODE").execute(&mut lock).await.unwrap();
+    let path = tenant.path("/login/finalize");
+    let refused = tenant.post(&path, forged.text());
+    let signed = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let answer = tenant.finalize(draft).await;
+        sqlx::raw_sql("COMMIT").execute(&mut lock).await.unwrap();
+        answer
+    };
+    let (refused, signed) = futures::join!(refused, signed);
+    signed.token();
+    refused.problem(401, "failed to validate assertion");
 }

@@ -163,14 +163,14 @@ async fn a_transaction_that_does_not_parse_is_named(b: Bench) {
             b.sql(&format!("{drop} {}", update(set, &postgres)), &update(set, &sqlite)).await;
             let result = b.store.transaction(tenant.id, &t.challenge).await;
             assert_corrupt(result, &["transactions", &row, why]);
-            assert_corrupt(b.store.user_transactions(tenant.id, &t.user_id, 9).await, &["transactions", &row, why]);
+            assert_corrupt(b.store.user_transactions(tenant.id, &t.user_id, 9, u32::MAX).await, &["transactions", &row, why]);
             b.sql(
                 &update(&good, &postgres).replace("'t'", &format!("'{row}'")),
                 &update(&good, &sqlite).replace("'t'", &format!("'{row}'")),
             )
             .await;
         }
-        assert_eq!(b.store.user_transactions(tenant.id, &t.user_id, 9).await.unwrap().len(), 2);
+        assert_eq!(b.store.user_transactions(tenant.id, &t.user_id, 9, u32::MAX).await.unwrap().len(), 2);
     }
     spoil(&b, "transaction_evidence", Some("transaction_evidence_sign_count_check"), "sign_count = -1").await;
     assert_corrupt(b.store.transaction_evidence(tenant.id, None, 9).await, &["transaction_evidence", &confirmed.row.to_string()]);

@@ -256,7 +256,7 @@ async fn a_login_takes_two_round_trips_and_a_transaction_few() {
                     assert_eq!(p.store.commit_authentication(&unit).await.unwrap(), Committed);
                 }
                 5 => assert!(p.store.refuse_challenge(tenant.id, &refused, t.expires_at, None).await.unwrap()),
-                _ => assert_eq!(p.store.user_transactions(tenant.id, &t.user_id, 9).await.unwrap().len(), usize::from(warm) + 1),
+                _ => assert_eq!(p.store.user_transactions(tenant.id, &t.user_id, 9, u32::MAX).await.unwrap().len(), usize::from(warm) + 1),
             }
             taken.push(p.wire.requests.load(Ordering::SeqCst) - before);
         }

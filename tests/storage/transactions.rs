@@ -178,13 +178,18 @@ async fn a_users_transactions_are_listed_newest_first(b: Bench) {
     let committed = b.store.commit_authentication(&confirmation(&key, &n, 8, &begun[2])).await.unwrap();
     assert_eq!(committed, AuthenticationCommit::Committed);
 
-    let listed = b.store.user_transactions(tenant.id, &ann, 9).await.unwrap();
+    let listed = b.store.user_transactions(tenant.id, &ann, 9, u32::MAX).await.unwrap();
     assert_eq!(listed.iter().map(|t| t.begun.id.as_str()).collect::<Vec<_>>(), ["4", "3", "2", "1"]);
     assert_eq!(listed.iter().filter(|t| t.confirmation.is_some()).count(), 1);
     assert!(listed[0].confirmation.is_some());
-    assert_eq!(b.store.user_transactions(tenant.id, &ann, 2).await.unwrap().len(), 2);
-    assert_eq!(b.store.user_transactions(tenant.id, &bob, 9).await.unwrap().len(), 1);
-    assert!(b.store.user_transactions(TenantId::random(&SystemRng), &ann, 9).await.unwrap().is_empty());
+    assert_eq!(b.store.user_transactions(tenant.id, &ann, 2, u32::MAX).await.unwrap().len(), 2);
+    // And no more of them than have so much data, however short the list.
+    let sizes: Vec<_> = listed.iter().map(|t| u32::try_from(t.begun.data.as_str().chars().count()).unwrap()).collect();
+    for (size, count) in [(0, 0), (sizes[0], 1), (sizes[0] + sizes[1] - 1, 1), (sizes[0] + sizes[1], 2), (sizes.iter().sum(), 4)] {
+        assert_eq!(b.store.user_transactions(tenant.id, &ann, 9, size).await.unwrap().len(), count, "{size}");
+    }
+    assert_eq!(b.store.user_transactions(tenant.id, &bob, 9, u32::MAX).await.unwrap().len(), 1);
+    assert!(b.store.user_transactions(TenantId::random(&SystemRng), &ann, 9, u32::MAX).await.unwrap().is_empty());
 }
 
 async fn the_index_serves_the_listing(b: Bench) {

@@ -120,7 +120,11 @@ impl Assertions {
                 let what = format!("credential {} of tenant {} cannot be used", record.id, record.tenant_id);
                 return Err(Error::Internal(what, Some(fault.into())));
             }
-            Err(refusal) => return Err(self.refuse(asked, &challenge, refusal.into(), meta).await?),
+            Err(refusal) => {
+                // Whoever sends what is refused must not keep others from signing while that is written down.
+                drop(permit);
+                return Err(self.refuse(asked, &challenge, refusal.into(), meta).await?);
+            }
         };
         failpoint::hit("finalize.verified");
 
