@@ -199,6 +199,8 @@ async fn slow_clients_are_let_go() {
 async fn the_admin_listener_tells_how_it_is() {
     let server = Server::sqlite().await;
     let admin = server.admin_api();
+    let page = admin.get("/").await;
+    assert!(page.status == 200 && page.body.contains("The service is up."), "{}", page.body);
     assert_eq!(admin.get("/health/alive").await.json()["alive"], true);
     let ready = admin.get("/health/ready").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &serde_json::json!(true)), "{}", ready.body);

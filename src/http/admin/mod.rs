@@ -34,6 +34,7 @@ impl fmt::Debug for Metrics {
 pub(super) fn router(state: &AppState) -> Router<AppState> {
     let document = Document::new(&public::document(&state.services.context.public_url));
     Router::new()
+        .route("/", get(public::status_page))
         .route("/openapi", get(page))
         .route("/openapi/page.js", get(script))
         .route("/openapi/page.css", get(style))

@@ -24,7 +24,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::Url;
 
-pub(super) use self::call::InitializeResponse;
+pub(super) use self::{call::InitializeResponse, status::page as status_page};
 use super::{
     AppState, Error, cors, dev, extract,
     openapi::{self, Document},

@@ -1,4 +1,4 @@
-//! `GET /`: a page that says whether the service is up.
+//! `GET /` of both listeners: a page that says whether the service is up.
 
 use axum::{
     extract::State,
@@ -9,7 +9,7 @@ use super::AppState;
 use crate::http::error;
 
 /// 200 when the database answers, 500 when it does not, as in the contract.
-pub(super) async fn page(State(state): State<AppState>) -> Response {
+pub(in crate::http) async fn page(State(state): State<AppState>) -> Response {
     match state.services.context.store.ping().await {
         Ok(()) => Html(render("The service is up.")).into_response(),
         Err(reason) => {
