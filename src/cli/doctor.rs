@@ -269,27 +269,18 @@ fn is_unowned(cka_id: &[u8], keys: &[SigningKey]) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        domain::{KeyId, SigningAlgorithm, SystemRng, TenantId, Timestamp},
+        domain::{KeyId, KeyPlan, SigningAlgorithm, SystemRng, TenantId, Timestamp},
         hsm::{InventoryKey, TokenInfo},
     };
 
     fn key(state: KeyState, serial: &str) -> SigningKey {
         let id = KeyId::random(&SystemRng);
+        let made = state != KeyState::Pending;
         SigningKey {
-            id,
-            tenant_id: TenantId::random(&SystemRng),
-            algorithm: SigningAlgorithm::Es256,
-            rsa_bits: None,
             state,
-            public_key: None,
-            cka_id: (state != KeyState::Pending).then(|| id.as_bytes().to_vec()),
-            token_serial: (state != KeyState::Pending).then(|| serial.to_owned()),
-            evidence: None,
-            created_at: Timestamp::from_millis(0),
-            published_at: None,
-            activated_at: None,
-            deactivated_at: None,
-            private_destroyed_at: None,
+            cka_id: made.then(|| id.as_bytes().to_vec()),
+            token_serial: made.then(|| serial.to_owned()),
+            ..SigningKey::intent(id, TenantId::random(&SystemRng), SigningAlgorithm::Es256, None, KeyPlan::None, Timestamp::from_millis(0))
         }
     }
 

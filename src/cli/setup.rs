@@ -13,9 +13,9 @@ use tokio::runtime;
 use super::Failure;
 use crate::{
     config::{self, Config},
-    domain::{SystemClock, SystemRng},
+    domain::{ReplicaId, SystemClock, SystemRng},
     hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
-    services::{Context, RootSecret, Services, Trust},
+    services::{Context, Governance, RootSecret, Services, Trust},
     storage::Store,
     telemetry,
 };
@@ -74,6 +74,8 @@ impl Setup {
             public_url: Arc::new(self.config.http.public_url.clone()),
             trust: Trust::default(),
             root_secret: RootSecret::default(),
+            replica: ReplicaId::random(&SystemRng),
+            governance: Arc::new(governance(&self.config)),
         }))
     }
 
@@ -120,6 +122,19 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(command)
+}
+
+/// `[admin]`, `[keys]` and `[audit]` as the services take them.
+fn governance(config: &Config) -> Governance {
+    Governance {
+        dual_control: config.admin.dual_control,
+        approval_limit: config.admin.approval_limit,
+        deletion_grace: config.admin.deletion_grace,
+        audit_retention: config.audit.retention,
+        scheduler: config.keys.scheduler,
+        generations_per_minute: config.keys.generations_per_minute,
+        follow_interval: config.keys.follow_interval,
+    }
 }
 
 /// The `[hsm]` section as the HSM engine takes it.

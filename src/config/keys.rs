@@ -39,6 +39,22 @@ pub(super) const SECTIONS: &[Section] = &[
             "env",
         ],
     ),
+    (
+        "admin",
+        &[
+            "socket",
+            "authentication",
+            "tls_certificate",
+            "tls_key",
+            "client_ca",
+            "cors_origins",
+            "dual_control",
+            "approval_hours",
+            "deletion_grace_hours",
+        ],
+    ),
+    ("keys", &["scheduler", "generations_per_minute", "follow_ms"]),
+    ("audit", &["retention_days"]),
     ("metadata", &["url", "root", "signer"]),
     ("log", &["format", "level"]),
 ];

@@ -9,6 +9,7 @@
 mod database_url;
 mod error;
 mod file;
+mod governance;
 mod keys;
 mod metadata;
 mod reader;
@@ -23,6 +24,7 @@ use std::{
 
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::{ConfigError, Place, Problem};
+pub use governance::{Admin, AdminAuthentication, Audit, Keys};
 pub use metadata::Metadata;
 pub use sections::{Database, Hashing, Hsm, Http, Log, LogFormat, SignerEnvironment};
 
@@ -42,6 +44,12 @@ pub struct Config {
     pub http: Http,
     /// The PKCS#11 module, its token and the signer processes.
     pub hsm: Hsm,
+    /// Who may command the server.
+    pub admin: Admin,
+    /// What becomes of signing keys by itself.
+    pub keys: Keys,
+    /// How long the audit trail is.
+    pub audit: Audit,
     /// FIDO metadata.
     pub metadata: Metadata,
     /// What is logged, and how.
@@ -60,11 +68,14 @@ impl Config {
         let database = Database::read(&mut reader);
         let http = Http::read(&mut reader);
         let hsm = Hsm::read(&mut reader);
+        let (admin, keys, audit) = (Admin::read(&mut reader), Keys::read(&mut reader), Audit::read(&mut reader));
         let metadata = Metadata::read(&mut reader);
         let log = Log::read(&mut reader);
         let file = reader.file().map(Path::to_path_buf);
         match (database, http, hsm, metadata, reader.finish()) {
-            (Some(database), Some(http), Some(hsm), Some(metadata), Ok(())) => Ok(Self { file, database, http, hsm, metadata, log }),
+            (Some(database), Some(http), Some(hsm), Some(metadata), Ok(())) => {
+                Ok(Self { file, database, http, hsm, admin, keys, audit, metadata, log })
+            }
             (_, _, _, _, finished) => Err(finished.err().unwrap_or_default()),
         }
     }

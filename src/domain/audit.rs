@@ -1,6 +1,6 @@
 //! Audit events: what happened to whom, asked for by whom, and whether it worked.
 
-use super::{AuditEventId, CredentialId, Operation, TenantId, Timestamp, UserId};
+use super::{AuditEventId, CredentialId, KeyId, Operation, TenantId, Timestamp, UserId};
 
 /// What happened. The first 22 are the contract's; the rest are ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +34,35 @@ pub enum AuditEventType {
     ApiKeyRevoked,
     SigningKeyGenerated,
     CloneSuspected,
+    TenantDeleted,
+    TenantRestored,
+    TenantPurged,
+    UserDeleted,
+    KeyPolicyChanged,
+    SigningKeyRequested,
+    SigningKeyAdopted,
+    SigningKeyPublished,
+    SigningKeyPlanned,
+    SigningKeyActivated,
+    SigningKeyRolledBack,
+    SigningKeySuspended,
+    SigningKeyResumed,
+    SigningKeyDeactivated,
+    SigningKeyRetired,
+    SigningKeyCompromised,
+    SigningKeyDestructionBegun,
+    SigningKeyPrivateDestroyed,
+    SigningKeyAttached,
+    AdminCreated,
+    AdminRevoked,
+    AdminRefused,
+    ApprovalRequested,
+    ApprovalGranted,
+    ApprovalRejected,
+    ApprovedActDone,
+    ApprovedActFailed,
+    HsmActivated,
+    HsmDeactivated,
     /// What a newer server wrote and this one has no name for; never written. The event's `error` begins with the name.
     Unrecognized,
 }
@@ -67,6 +96,35 @@ text_enum!(AuditEventType, "an audit event type", {
     ApiKeyRevoked => "api_key_revoked",
     SigningKeyGenerated => "signing_key_generated",
     CloneSuspected => "webauthn_credential_clone_suspected",
+    TenantDeleted => "tenant_deleted",
+    TenantRestored => "tenant_restored",
+    TenantPurged => "tenant_purged",
+    UserDeleted => "user_deleted",
+    KeyPolicyChanged => "key_policy_changed",
+    SigningKeyRequested => "signing_key_requested",
+    SigningKeyAdopted => "signing_key_adopted",
+    SigningKeyPublished => "signing_key_published",
+    SigningKeyPlanned => "signing_key_planned",
+    SigningKeyActivated => "signing_key_activated",
+    SigningKeyRolledBack => "signing_key_rolled_back",
+    SigningKeySuspended => "signing_key_suspended",
+    SigningKeyResumed => "signing_key_resumed",
+    SigningKeyDeactivated => "signing_key_deactivated",
+    SigningKeyRetired => "signing_key_retired",
+    SigningKeyCompromised => "signing_key_compromised",
+    SigningKeyDestructionBegun => "signing_key_destruction_begun",
+    SigningKeyPrivateDestroyed => "signing_key_private_destroyed",
+    SigningKeyAttached => "signing_key_attachment_added",
+    AdminCreated => "admin_created",
+    AdminRevoked => "admin_revoked",
+    AdminRefused => "admin_refused",
+    ApprovalRequested => "approval_requested",
+    ApprovalGranted => "approval_granted",
+    ApprovalRejected => "approval_rejected",
+    ApprovedActDone => "approved_act_done",
+    ApprovedActFailed => "approved_act_failed",
+    HsmActivated => "hsm_activated",
+    HsmDeactivated => "hsm_deactivated",
     Unrecognized => "unrecognized",
 });
 
@@ -141,7 +199,7 @@ impl RequestMeta {
 pub struct AuditEvent {
     /// Its row. Also the proof, after a commit whose reply was lost, that this very attempt was committed.
     pub id: AuditEventId,
-    /// Whose log it is in.
+    /// Whose log it is in: a tenant's, or [`Self::DEPLOYMENT`]'s.
     pub tenant_id: TenantId,
     /// What happened.
     pub event_type: AuditEventType,
@@ -155,6 +213,12 @@ pub struct AuditEvent {
     pub credential_id: Option<CredentialId>,
     /// Which transaction it was about, if any.
     pub transaction_id: Option<String>,
+    /// Who did it, where that is no user: an [`super::Actor`] as text.
+    pub actor: Option<String>,
+    /// Which signing key it was about, if any.
+    pub key_id: Option<KeyId>,
+    /// Why, where somebody said so; at most [`Self::MAX_ERROR_CHARS`] characters.
+    pub reason: Option<String>,
     /// When.
     pub created_at: Timestamp,
 }
@@ -162,6 +226,9 @@ pub struct AuditEvent {
 impl AuditEvent {
     /// The most characters kept of why something failed: it may quote what a client sent.
     pub const MAX_ERROR_CHARS: usize = 1000;
+
+    /// Whose log has what is no tenant's: administrators, approvals, the HSM. No tenant has this id.
+    pub const DEPLOYMENT: TenantId = TenantId::from_uuid(uuid::Uuid::nil());
 
     /// The event of a failure, for the reason given, which is cut to what is kept.
     #[must_use]
@@ -202,6 +269,9 @@ mod tests {
             actor_user_id: None,
             credential_id: None,
             transaction_id: None,
+            actor: None,
+            key_id: None,
+            reason: None,
             created_at: Timestamp::from_millis(0),
         };
         assert_eq!(event.clone().because("why").error.as_deref(), Some("why"));

@@ -94,6 +94,23 @@ uuid_id! {
     Aaguid
 }
 
+uuid_id! {
+    /// A user's row: the admin API's name for a user. The application's own is a `UserId`.
+    UserRowId
+}
+uuid_id! {
+    /// An administrator's row. Not a secret.
+    AdminId
+}
+uuid_id! {
+    /// A request for an approval.
+    ApprovalId
+}
+uuid_id! {
+    /// A running server.
+    ReplicaId
+}
+
 impl KeyId {
     /// `CKA_ID` of the key pair on the token.
     pub fn as_bytes(&self) -> &[u8; 16] {

@@ -5,7 +5,9 @@
 #[macro_use]
 mod text_enum;
 
+mod admin;
 mod api_key;
+mod approval;
 mod attestation;
 mod audit;
 mod authentication;
@@ -14,10 +16,13 @@ mod clock;
 mod credential;
 pub mod go_json;
 mod ids;
+mod key_change;
+mod key_policy;
 mod metadata;
 mod network;
 mod origin;
 mod page;
+mod replica;
 mod rng;
 mod secret;
 mod signing_key;
@@ -26,7 +31,9 @@ mod tenant_settings;
 mod transaction;
 mod user;
 
+pub use admin::{ADMIN_TOKEN_PREFIX, Actor, AdminHash, AdminKind, AdminRecord, AdminToken, AdminTokenError, Caller, Permission, Role};
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyHash, ApiKeyRecord};
+pub use approval::{Act, Approval, ApprovalState};
 pub use attestation::{
     AnchorSetName, AnchorSetNameError, AttestationFormat, AttestationPolicy, AttestationRecord, AttestationTrust, AttestationType,
     EnterpriseDemand, MDS_ANCHORS, PathCertificate, StaleMetadata, TrustDemand,
@@ -36,16 +43,19 @@ pub use authentication::{AuthenticationEvidence, CredentialUse};
 pub use ceremony::{Ceremony, CeremonyConfig, Challenge, Operation};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use credential::{BackupFlags, Credential, CredentialOfModel, NewCredential, RegistrationEvidence};
-pub use ids::{Aaguid, ApiKeyId, AuditEventId, CredentialId, IdError, KeyId, TenantId, TransactionRowId};
+pub use ids::{
+    Aaguid, AdminId, ApiKeyId, ApprovalId, AuditEventId, CredentialId, IdError, KeyId, ReplicaId, TenantId, TransactionRowId, UserRowId,
+};
+pub use key_change::{KeyChange, KeyOrigin, KeyPlan, KeyRefusal, KeyRule, Leaving, Times};
+pub use key_policy::{KeyPolicy, KeyPolicyError};
 pub use metadata::{MetadataBlob, MetadataEntry, MetadataHead, StatusReport};
 pub use network::{Cidr, CidrError};
 pub use origin::{Origin, OriginError};
 pub use page::{Order, Page};
+pub use replica::Replica;
 pub use rng::{Rng, SystemRng};
 pub use secret::Pin;
-pub use signing_key::{
-    JWKS_MAX_AGE, KeyEvidence, KeyState, RSA_BITS, RsaBitsError, SigningAlgorithm, SigningKey, TOKEN_LIFETIME, rsa_bits,
-};
+pub use signing_key::{KeyEvidence, KeyState, RSA_BITS, RsaBitsError, SigningAlgorithm, SigningKey, rsa_bits};
 pub use tenant::{
     Attachment, AttestationPreference, ConfigError, Cors, Hint, Mfa, RelyingParty, ResidentKey, Tenant, TenantConfig, UserVerification,
     Webauthn,

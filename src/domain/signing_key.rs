@@ -1,10 +1,8 @@
 //! The keys that sign tokens. Only their public halves and their history are ever here.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use super::{KeyId, TenantId, Timestamp};
+use super::{KeyId, KeyOrigin, KeyPlan, TenantId, Timestamp};
 
 /// What a tenant's tokens are signed with (RFC 7518 section 3.1, RFC 8037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -53,7 +51,7 @@ pub fn rsa_bits(bits: u32) -> Result<u32, RsaBitsError> {
 /// Where a signing key is in its life (NIST SP 800-57 part 1, section 7, where it has a word).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyState {
-    /// Meant to exist: the row precedes the key on the token. Not in the JWKS.
+    /// Meant to exist (the row precedes the key on the token), or made and not published yet.
     Pending,
     /// In the JWKS, does not sign yet.
     Published,
@@ -83,7 +81,7 @@ text_enum!(KeyState, "pending, published, active, suspended, retiring, retired, 
 });
 
 impl KeyState {
-    /// Whether verifiers see the key in the tenant's JWKS.
+    /// Whether verifiers see keys of this state in the tenant's JWKS: see [`SigningKey::in_jwks`].
     pub const fn in_jwks(self) -> bool {
         matches!(self, Self::Published | Self::Active | Self::Suspended | Self::Retiring)
     }
@@ -129,13 +127,74 @@ pub struct SigningKey {
     pub deactivated_at: Option<Timestamp>,
     /// When its private half was proved to be gone from the token.
     pub private_destroyed_at: Option<Timestamp>,
+    /// How it came to be on the token.
+    pub origin: KeyOrigin,
+    /// What the scheduler does with it by itself.
+    pub plan: KeyPlan,
+    /// The earliest instant at which it may sign, fixed when it is published.
+    pub usable_from: Option<Timestamp>,
+    /// When its successor is due, fixed when it begins to sign.
+    pub rotate_from: Option<Timestamp>,
+    /// The earliest instant at which it may leave the JWKS, fixed when it ceases to sign.
+    pub withdraw_from: Option<Timestamp>,
+    /// Until when its rotation can be undone, fixed when it ceases to sign.
+    pub keep_private_until: Option<Timestamp>,
+    /// When it left the JWKS.
+    pub withdrawn_at: Option<Timestamp>,
+    /// When the end of its private half was begun: it cannot come back.
+    pub destroying_at: Option<Timestamp>,
+    /// The key that signed before it.
+    pub predecessor: Option<KeyId>,
+    /// Of the deployment's count of key changes, when it last changed.
+    pub revision: i64,
+    /// The same, when it came into the JWKS.
+    pub published_revision: i64,
 }
 
-/// How long verifiers may keep a JWKS.
-pub const JWKS_MAX_AGE: Duration = Duration::from_mins(10);
+impl SigningKey {
+    /// A key that is meant to exist: nothing has been asked of the token yet.
+    pub fn intent(
+        id: KeyId,
+        tenant_id: TenantId,
+        algorithm: SigningAlgorithm,
+        rsa_bits: Option<u32>,
+        plan: KeyPlan,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            tenant_id,
+            algorithm,
+            rsa_bits,
+            state: KeyState::Pending,
+            public_key: None,
+            cka_id: None,
+            token_serial: None,
+            evidence: None,
+            created_at: now,
+            published_at: None,
+            activated_at: None,
+            deactivated_at: None,
+            private_destroyed_at: None,
+            origin: KeyOrigin::Generated,
+            plan,
+            usable_from: None,
+            rotate_from: None,
+            withdraw_from: None,
+            keep_private_until: None,
+            withdrawn_at: None,
+            destroying_at: None,
+            predecessor: None,
+            revision: 0,
+            published_revision: 0,
+        }
+    }
 
-/// How long a token is good for.
-pub const TOKEN_LIFETIME: Duration = Duration::from_mins(5);
+    /// Whether verifiers see it in the tenant's JWKS.
+    pub const fn in_jwks(&self) -> bool {
+        self.state.in_jwks() && self.withdrawn_at.is_none()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 use url::Url;
 
-use super::{AttestationPolicy, Hint, Origin, SigningAlgorithm, rsa_bits};
+use super::{AttestationPolicy, Hint, KeyPolicy, Origin, SigningAlgorithm, rsa_bits};
 
 /// Settings beside the contract's configuration. A resource of its own: replacing the configuration never touches it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct TenantSettings {
     pub cloned_credentials: ClonePolicy,
     /// Where people make and manage their passkeys, for `/.well-known/passkey-endpoints`.
     pub passkey_endpoints: PasskeyEndpoints,
+    /// How long its keys, tokens and JWKS live.
+    #[serde(deserialize_with = "key_policy")]
+    pub keys: KeyPolicy,
     /// The `iss` claim of its tokens; by default the tenant's public URL.
     #[serde(deserialize_with = "issuer")]
     pub issuer: Option<String>,
@@ -76,6 +79,14 @@ fn table<'de, D: Deserializer<'de>>(from: D) -> Result<AttestationPolicy, D::Err
     serde_json::from_value(policy).map_err(|e| D::Error::custom(format_args!("attestation: {e}")))
 }
 
+fn key_policy<'de, D: Deserializer<'de>>(from: D) -> Result<KeyPolicy, D::Error> {
+    let policy = Value::deserialize(from)?;
+    if !policy.is_object() {
+        return Err(D::Error::custom("keys must be a table"));
+    }
+    serde_json::from_value(policy).map_err(|e| D::Error::custom(format_args!("keys: {e}")))
+}
+
 fn read_rsa_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     rsa_bits(u32::deserialize(deserializer)?).map_err(|e| D::Error::custom(format_args!("rsa_bits: {e}")))
 }
@@ -94,6 +105,7 @@ impl Default for TenantSettings {
             attestation: AttestationPolicy::default(),
             cloned_credentials: ClonePolicy::default(),
             passkey_endpoints: PasskeyEndpoints::default(),
+            keys: KeyPolicy::default(),
             issuer: None,
         }
     }

@@ -16,7 +16,7 @@ use super::{
     protocol::{Generate, Reply, Request},
     supervisor::{self, Shared},
 };
-use crate::domain::{KeyEvidence, KeyId, SigningAlgorithm, Timestamp};
+use crate::domain::{KeyEvidence, KeyId, Pin, SigningAlgorithm, Timestamp};
 
 /// The HSM. Clones share everything; when the last is dropped the signer processes end.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ pub struct SignRequest<'a> {
 
 /// A key pair to be made.
 #[derive(Debug, Clone, Copy)]
-pub struct GenerateRequest {
+pub struct GenerateRequest<'a> {
     /// Its id: `CKA_ID` and, as text, label.
     pub kid: KeyId,
     /// What it will sign with.
@@ -63,6 +63,25 @@ pub struct GenerateRequest {
     pub rsa_bits: Option<u32>,
     /// The time for its evidence.
     pub now: Timestamp,
+    /// Who asked for it, for its evidence.
+    pub actor: &'a str,
+}
+
+/// A key pair on the token to be taken over, found by the one or the other.
+#[derive(Debug, Clone, Copy)]
+pub struct AdoptRequest<'a> {
+    /// The id that it will go by. Its `CKA_ID` and label stay what they are.
+    pub kid: KeyId,
+    /// Its `CKA_ID`.
+    pub cka_id: Option<&'a [u8]>,
+    /// Its `CKA_LABEL`.
+    pub label: Option<&'a str>,
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
+    /// The time for its evidence.
+    pub now: Timestamp,
+    /// Who asked for it, for its evidence.
+    pub actor: &'a str,
 }
 
 /// A key pair that was made, or taken over from an attempt whose answer was lost. It has signed its evidence.
@@ -135,7 +154,7 @@ impl Signer {
     ///
     /// # Errors
     /// After [`Error::Deadline`] and [`Error::Unavailable`] it is unknown whether the pair was made: ask again with the same id.
-    pub async fn generate(&self, r: &GenerateRequest) -> Result<GeneratedKey, Error> {
+    pub async fn generate(&self, r: &GenerateRequest<'_>) -> Result<GeneratedKey, Error> {
         let body = Generate { kid: r.kid, algorithm: r.algorithm, rsa_bits: r.rsa_bits, now: r.now };
         let outcome = match self.manage(Request::Generate(body)).await {
             Ok(Reply::Generated(key)) if verify_evidence(r.algorithm, &key.public_key, &key.evidence) => {
@@ -148,8 +167,55 @@ impl Signer {
         count("generate", outcome)
     }
 
-    /// Destroys a key pair, and looks again. False when there was none, on a token that works.
-    pub async fn destroy(&self, id: KeyId) -> Result<bool, Error> {
+    /// Takes over a key pair that is on the token already: exactly one has to match, and to be kept as those are that are made here. It signs
+    /// its evidence, which says that it was adopted.
+    pub async fn adopt(&self, r: &AdoptRequest<'_>) -> Result<GeneratedKey, Error> {
+        let _ = r;
+        Err(Error::Unavailable)
+    }
+
+    /// A signature by the key over [`super::PROOF_PREFIX`], `kid` and `nonce`, which can never be a token, verified with `public_key`: what shows
+    /// that the private half is there and is the one. No place in the signing queue is taken.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`] when the token works and does not have it.
+    pub async fn prove(
+        &self,
+        kid: KeyId,
+        cka_id: &[u8],
+        algorithm: SigningAlgorithm,
+        public_key: &[u8],
+        nonce: [u8; 32],
+    ) -> Result<Vec<u8>, Error> {
+        let _ = (kid, cka_id, algorithm, public_key, nonce);
+        Err(Error::Unavailable)
+    }
+
+    /// The attributes of private keys as read back from the token now, each a JSON object, `None` for those that are not there; in the order of
+    /// `cka_ids`.
+    pub async fn describe(&self, cka_ids: &[&[u8]]) -> Result<Vec<Option<String>>, Error> {
+        let _ = cka_ids;
+        Err(Error::Unavailable)
+    }
+
+    /// Gives the signer processes the PIN, or has them start again with the configured one where it is `None`; waits until one has logged in.
+    ///
+    /// # Errors
+    /// [`Error::PinRefused`] after one try: the PIN is forgotten, and the processes wait as before.
+    pub async fn activate(&self, pin: Option<Pin>) -> Result<(), Error> {
+        let _ = pin;
+        Err(Error::Unavailable)
+    }
+
+    /// Finishes what is under way, ends the processes and forgets the PIN. Nothing signs until [`Signer::activate`].
+    pub async fn deactivate(&self) -> Result<(), Error> {
+        Err(Error::Unavailable)
+    }
+
+    /// Destroys a key pair, and looks again. False when there was none, on a token that works. `cka_id` where the token knows it by another id than
+    /// `id`'s.
+    pub async fn destroy(&self, id: KeyId, cka_id: Option<&[u8]>) -> Result<bool, Error> {
+        let _ = cka_id;
         let outcome = match self.manage(Request::Destroy { kid: id }).await {
             Ok(Reply::Destroyed(existed)) => Ok(existed),
             other => Err(unexpected(id, other)),

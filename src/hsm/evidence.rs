@@ -13,6 +13,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 /// so that evidence never is a token and no token ever is evidence.
 pub const EVIDENCE_PREFIX: &[u8] = b"\0passkey-hsm key evidence v1\0";
 
+/// What precedes key id and nonce under a proof of possession, and is no JWS signing input either.
+pub const PROOF_PREFIX: &[u8] = b"\0passkey-hsm key proof v1\0";
+
 /// What goes into a record.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {

@@ -27,12 +27,12 @@ mod status;
 mod supervisor;
 mod token_info;
 
-pub use client::{GenerateRequest, GeneratedKey, Permit, SignRequest, Signer};
+pub use client::{AdoptRequest, GenerateRequest, GeneratedKey, Permit, SignRequest, Signer};
 pub use error::Error;
-pub use evidence::{EVIDENCE_PREFIX, verify_evidence};
+pub use evidence::{EVIDENCE_PREFIX, PROOF_PREFIX, verify_evidence};
 pub use health::HEALTH_KEY;
 pub use options::{SignerCommand, SignerOptions};
 pub use root_key::{ROOT_KEY, Unlocked};
 pub use signer::{Hashing, PinSource, TokenAddress, TokenAddressError, TokenConfig};
-pub use status::{ProcessState, ProcessStatus, Status};
+pub use status::{Activation, ProcessState, ProcessStatus, Status};
 pub use token_info::{Inventory, InventoryKey, TokenInfo};

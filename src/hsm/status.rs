@@ -15,10 +15,37 @@ pub struct Status {
     pub token: Option<TokenInfo>,
     /// Why processes are no longer started: the PIN was refused. Until this server is started again.
     pub stopped: Option<String>,
+    /// Whether an operator has a hand in it.
+    pub activation: Activation,
     /// Signatures under way or waiting.
     pub in_flight: usize,
     /// The most there may be.
     pub max_in_flight: usize,
+}
+
+/// Whether the PIN comes by itself or from an operator, and whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// The configuration says where the PIN is.
+    Automatic,
+    /// An operator has to enter it: `passkey-hsm hsm activate`.
+    Waiting,
+    /// An operator has entered it.
+    Activated,
+    /// An operator has taken the HSM out of service.
+    Deactivated,
+}
+
+impl Activation {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Automatic => "automatic",
+            Self::Waiting => "waiting",
+            Self::Activated => "activated",
+            Self::Deactivated => "deactivated",
+        }
+    }
 }
 
 impl Status {

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Error, ProcessState, SignerOptions, Status, TokenInfo,
+    Activation, Error, ProcessState, SignerOptions, Status, TokenInfo,
     connection::lock,
     metrics as names,
     pool::{KeyCache, Pool},
@@ -95,6 +95,7 @@ impl Shared {
             processes: records.iter().map(Into::into).collect(),
             token: lock(&self.token).clone(),
             stopped: lock(&self.stopped).clone(),
+            activation: Activation::Automatic,
             in_flight: self.options.max_in_flight.saturating_sub(self.permits.available_permits()),
             max_in_flight: self.options.max_in_flight,
         }

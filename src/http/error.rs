@@ -261,6 +261,11 @@ impl From<services::Error> for Error {
                 let details = "the database was lost while it committed: the request may have succeeded";
                 Self { cause: Some(error.into()), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Outcome Unknown", details) }
             }
+            E::KeyNotFound(_) | E::ApprovalNotFound(_) => Self::new(StatusCode::NOT_FOUND, error.to_string(), ""),
+            E::KeyRefused(refusal) => Self::new(StatusCode::CONFLICT, "the key was not changed", refusal.to_string()),
+            E::ApprovalRefused(why) => Self::new(StatusCode::CONFLICT, "the approval was not decided", why),
+            E::Forbidden(why) => Self::new(StatusCode::FORBIDDEN, "Forbidden", why),
+            E::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, "unable to process request", why),
             E::Conflict(what) => Self::new(StatusCode::CONFLICT, what, ""),
             other => Self::internal("an operation failed", other),
         }

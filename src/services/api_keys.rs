@@ -67,6 +67,9 @@ pub(super) fn event(context: &Context, tenant: TenantId, event_type: AuditEventT
         actor_user_id: None,
         credential_id: None,
         transaction_id: None,
+        actor: None,
+        key_id: None,
+        reason: None,
         created_at: context.clock.now(),
     }
 }

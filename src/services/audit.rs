@@ -65,6 +65,9 @@ impl Audit {
             actor_user_id: user.cloned(),
             credential_id: None,
             transaction_id: None,
+            actor: None,
+            key_id: None,
+            reason: None,
             created_at: self.context.clock.now(),
         }
     }

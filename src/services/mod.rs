@@ -1,5 +1,7 @@
 //! The use cases, one file each. A service decides; what it decides is done by `storage`, `hsm` and `webauthn`.
 
+mod acts;
+mod admins;
 mod api_keys;
 mod assertion;
 mod audit;
@@ -7,6 +9,7 @@ mod authentication;
 mod credentials;
 mod flight;
 mod inspection;
+mod keys;
 mod metadata;
 mod registration;
 mod root_secret;
@@ -14,25 +17,29 @@ mod tenants;
 mod token;
 mod transactions;
 mod trust;
+mod users;
 mod vouching;
 mod well_known;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use url::Url;
 
 use crate::{
-    domain::{Clock, CredentialId, KeyId, Rng, SigningAlgorithm, TenantId},
+    domain::{ApprovalId, Clock, CredentialId, KeyId, KeyRefusal, ReplicaId, Rng, SigningAlgorithm, TenantId},
     hsm::{self, Signer},
     storage::{self, Store},
     webauthn::{AuthenticationError, RegistrationError},
 };
 
+pub use acts::{Acts, Outcome, Submitted};
+pub use admins::{Admins, NewAdmin};
 pub use api_keys::ApiKeys;
 pub use audit::Audit;
 pub use authentication::Authentication;
 pub use credentials::{AcceptedCredentials, Credentials};
 pub use inspection::{Anchors, ClaimedTransaction, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
+pub use keys::{AdoptKey, By, KeyDossier, Keys, NewKey, REPLICA_LEASE, Rotate, Rotation, Scheduler};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
 pub use root_secret::{RootSecret, RootSecretError, RootSecretState};
@@ -40,6 +47,7 @@ pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};
 pub use transactions::{BeginTransaction, Transactions};
 pub use trust::{TRUST_REFRESH, Trust};
+pub use users::{UserDetails, Users};
 pub use well_known::{passkey_endpoints, related_origins};
 
 /// Everything a use case works with. Cheap to clone.
@@ -59,6 +67,43 @@ pub struct Context {
     pub trust: Trust,
     /// What makes challenges that need no row.
     pub root_secret: RootSecret,
+    /// Which server this is, among those of its deployment. A command has an id too, and is none.
+    pub replica: ReplicaId,
+    /// How the deployment is governed.
+    pub governance: Arc<Governance>,
+}
+
+/// How keys and tenants are governed, from the configuration.
+#[derive(Debug, Clone)]
+pub struct Governance {
+    /// Whether acts that end something need a second administrator.
+    pub dual_control: bool,
+    /// How long a request for an approval can be decided.
+    pub approval_limit: Duration,
+    /// How long a deleted tenant can be restored.
+    pub deletion_grace: Duration,
+    /// How long audit events are kept; for ever where it is `None`.
+    pub audit_retention: Option<Duration>,
+    /// Whether this server does what is due.
+    pub scheduler: bool,
+    /// How many keys the scheduler makes in a minute at most.
+    pub generations_per_minute: u32,
+    /// How often a server looks for changes of keys at least: how stale it can be.
+    pub follow_interval: Duration,
+}
+
+impl Default for Governance {
+    fn default() -> Self {
+        Self {
+            dual_control: false,
+            approval_limit: Duration::from_hours(24),
+            deletion_grace: Duration::from_hours(7 * 24),
+            audit_retention: None,
+            scheduler: true,
+            generations_per_minute: 60,
+            follow_interval: Duration::from_secs(1),
+        }
+    }
 }
 
 /// The use cases, wired.
@@ -82,6 +127,14 @@ pub struct Services {
     pub metadata: Metadata,
     /// Tokens and the keys that verify them.
     pub tokens: Tokens,
+    /// Signing keys under command.
+    pub keys: Keys,
+    /// What may need a second administrator.
+    pub acts: Acts,
+    /// Administrators.
+    pub admins: Admins,
+    /// Users, as operators see them.
+    pub users: Users,
     /// Shared parts, for health checks and housekeeping.
     pub context: Context,
 }
@@ -91,12 +144,18 @@ impl Services {
     pub fn new(context: Context) -> Self {
         let tokens = Tokens::new(context.clone());
         let audit = Audit::new(context.clone());
+        let keys = Keys::new(context.clone(), tokens.clone());
+        let tenants = Tenants::new(context.clone());
         Self {
             registration: Registration::new(context.clone(), tokens.clone(), audit.clone()),
             authentication: Authentication::new(context.clone(), tokens.clone(), audit.clone()),
             transactions: Transactions::new(context.clone(), tokens.clone(), audit.clone()),
             audit: audit.clone(),
-            tenants: Tenants::new(context.clone()),
+            acts: Acts::new(context.clone(), keys.clone(), tenants.clone()),
+            admins: Admins::new(context.clone()),
+            users: Users::new(context.clone()),
+            keys,
+            tenants,
             api_keys: ApiKeys::new(context.clone()),
             credentials: Credentials::new(context.clone(), audit),
             metadata: Metadata::new(context.clone()),
@@ -166,6 +225,24 @@ pub enum Error {
     /// The token cannot make keys of this algorithm. Nothing was left behind.
     #[error("the token makes no keys for {0}")]
     Unsupported(SigningAlgorithm, #[source] hsm::Error),
+    /// There is no such key.
+    #[error("there is no signing key {0}")]
+    KeyNotFound(KeyId),
+    /// The change would break a rule. Nothing was changed.
+    #[error(transparent)]
+    KeyRefused(#[from] KeyRefusal),
+    /// There is no such request.
+    #[error("there is no approval {0}")]
+    ApprovalNotFound(ApprovalId),
+    /// It cannot be decided so: one's own, too late, or decided before.
+    #[error("{0}")]
+    ApprovalRefused(String),
+    /// Not this caller.
+    #[error("{0}")]
+    Forbidden(String),
+    /// What was asked for cannot be.
+    #[error("{0}")]
+    Invalid(String),
     /// A name that must be unique is taken.
     #[error("{0}")]
     Conflict(String),

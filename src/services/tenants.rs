@@ -5,7 +5,7 @@ use super::{
     api_keys::{event, new_key},
 };
 use crate::{
-    domain::{ApiKey, ApiKeyRecord, AuditEventType, KeyId, KeyState, SigningKey, Tenant, TenantConfig, TenantId, TenantSettings},
+    domain::{ApiKey, ApiKeyRecord, AuditEventType, KeyId, KeyPlan, KeyState, SigningKey, Tenant, TenantConfig, TenantId, TenantSettings},
     failpoint,
     hsm::{self, GenerateRequest},
 };
@@ -74,22 +74,8 @@ impl Tenants {
             settings: new.settings,
             created_at: now,
         };
-        let key = SigningKey {
-            id: KeyId::random(rng),
-            tenant_id: tenant.id,
-            algorithm: tenant.settings.algorithm,
-            rsa_bits: tenant.settings.key_bits(),
-            state: KeyState::Pending,
-            public_key: None,
-            cka_id: None,
-            token_serial: None,
-            evidence: None,
-            created_at: now,
-            published_at: None,
-            activated_at: None,
-            deactivated_at: None,
-            private_destroyed_at: None,
-        };
+        let (id, settings) = (KeyId::random(rng), &tenant.settings);
+        let key = SigningKey::intent(id, tenant.id, settings.algorithm, settings.key_bits(), KeyPlan::None, now);
         self.context.store.begin_tenant(&tenant, &key).await?;
         failpoint::hit("tenant.intent_written");
         self.finish(tenant, key, api_key_name).await
@@ -135,8 +121,13 @@ impl Tenants {
     }
 
     async fn finish(&self, tenant: Tenant, intent: SigningKey, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
-        let request =
-            GenerateRequest { kid: intent.id, algorithm: intent.algorithm, rsa_bits: intent.rsa_bits, now: self.context.clock.now() };
+        let request = GenerateRequest {
+            kid: intent.id,
+            algorithm: intent.algorithm,
+            rsa_bits: intent.rsa_bits,
+            now: self.context.clock.now(),
+            actor: "",
+        };
         let made = match self.context.signer.generate(&request).await {
             // The token will never make this key: what was begun is given up rather than left for somebody to finish.
             Err(error @ (hsm::Error::Mechanism(_) | hsm::Error::Refused(_))) => return Err(self.abandon(intent, error).await),
@@ -170,7 +161,7 @@ impl Tenants {
 
     /// Gives up a tenant whose key the token cannot make, after seeing to it that nothing of the key is there. Returns why.
     async fn abandon(&self, intent: SigningKey, why: hsm::Error) -> Error {
-        let gone = self.context.signer.destroy(intent.id).await;
+        let gone = self.context.signer.destroy(intent.id, None).await;
         let destroyed = SigningKey { state: KeyState::Destroyed, ..intent };
         let abandoned = match gone {
             Ok(_) => self.context.store.abandon_tenant(&destroyed).await.map_err(Error::from),

@@ -20,8 +20,8 @@ use serde::Serialize;
 use super::{Context, Error};
 use crate::{
     domain::{
-        AuditEventId, BackupFlags, CredentialId, Operation, SigningAlgorithm, SigningKey, TOKEN_LIFETIME, Tenant, TenantId, Timestamp,
-        TransactionData, TransactionId, UserId,
+        AuditEventId, BackupFlags, CredentialId, Operation, SigningAlgorithm, SigningKey, Tenant, TenantId, Timestamp, TransactionData,
+        TransactionId, UserId,
     },
     hsm::{Permit, SignRequest},
 };
@@ -51,7 +51,7 @@ pub(super) struct Claims<'a> {
     aud: [&'a str; 1],
     /// The credential, in base64url.
     cred: String,
-    /// `iat` and five minutes.
+    /// `iat` and as long as the tenant lets tokens live: five minutes by default.
     exp: i64,
     iat: i64,
     /// The application's name for the user.
@@ -154,7 +154,7 @@ impl Tokens {
         Claims {
             aud: [&tenant.config.webauthn.relying_party.id],
             cred: facts.credential.to_string(),
-            exp: iat + TOKEN_LIFETIME.as_secs().cast_signed(),
+            exp: iat + tenant.settings.keys.token_lifetime().as_secs().cast_signed(),
             iat,
             sub: facts.user.as_str(),
             iss: tenant.settings.issuer.clone().unwrap_or_else(own_url),

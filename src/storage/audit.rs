@@ -7,7 +7,9 @@ use super::{
     conn::{Conn, Done},
     rows::{OrCorrupt, text},
 };
-use crate::domain::{AuditEvent, AuditEventId, AuditEventType, AuditFilter, CredentialId, Page, RequestMeta, TenantId, Timestamp, UserId};
+use crate::domain::{
+    AuditEvent, AuditEventId, AuditEventType, AuditFilter, CredentialId, KeyId, Page, RequestMeta, TenantId, Timestamp, UserId,
+};
 
 struct AuditRow {
     id: Uuid,
@@ -20,6 +22,9 @@ struct AuditRow {
     actor_user_id: Option<String>,
     credential_id: Option<Vec<u8>>,
     transaction_id: Option<String>,
+    actor: Option<String>,
+    key_id: Option<Uuid>,
+    reason: Option<String>,
     created_at: i64,
 }
 
@@ -28,7 +33,7 @@ macro_rules! select_audit_events {
         query!(
             $conn, $fetch, AuditRow,
             r#"SELECT id AS "id: Uuid", tenant_id AS "tenant_id: Uuid", event_type, error, request_id, source_ip, user_agent,
-                actor_user_id, credential_id, transaction_id, created_at
+                actor_user_id, credential_id, transaction_id, actor, key_id AS "key_id: Uuid", reason, created_at
             FROM audit_events "# + $rest $(, $arg)*
         )
     };
@@ -175,8 +180,8 @@ pub(super) async fn insert(tx: &mut Conn<'_>, e: &AuditEvent) -> Result<(), Erro
     execute!(
         tx,
         "INSERT INTO audit_events (id, tenant_id, event_type, error, request_id, source_ip, user_agent, actor_user_id, credential_id,
-            transaction_id, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            transaction_id, actor, key_id, reason, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         e.id.as_uuid(),
         e.tenant_id.as_uuid(),
         e.event_type.as_str(),
@@ -187,6 +192,9 @@ pub(super) async fn insert(tx: &mut Conn<'_>, e: &AuditEvent) -> Result<(), Erro
         e.actor_user_id.as_ref().map(UserId::as_str),
         e.credential_id.as_ref().map(CredentialId::as_bytes),
         e.transaction_id.as_deref().map(text),
+        e.actor.as_deref().map(text),
+        e.key_id.map(KeyId::as_uuid),
+        e.reason.as_deref().map(text),
         e.created_at.as_millis()
     )?;
     Ok(())
@@ -207,6 +215,9 @@ impl TryFrom<AuditRow> for AuditEvent {
             actor_user_id: row.actor_user_id.map(|id| id.parse()).transpose().or_corrupt(TABLE, &row.id)?,
             credential_id: row.credential_id.map(|id| id.as_slice().try_into()).transpose().or_corrupt(TABLE, &row.id)?,
             transaction_id: row.transaction_id,
+            actor: row.actor,
+            key_id: row.key_id.map(KeyId::from_uuid),
+            reason: row.reason,
             created_at: Timestamp::from_millis(row.created_at),
         })
     }

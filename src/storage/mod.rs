@@ -9,8 +9,10 @@ compile_error!("choose at least one of the features sqlite and postgres");
 #[macro_use]
 mod macros;
 
+mod admins;
 mod anchors;
 mod api_keys;
+mod approvals;
 mod audit;
 mod authentication;
 mod ceremonies;
@@ -21,17 +23,22 @@ mod credentials;
 mod data_file;
 mod error;
 mod evidence;
+mod key_attachments;
+mod key_changes;
+mod leases;
 mod metadata;
 mod migrations;
 mod models;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod registration;
+mod replicas;
 mod root_secret;
 mod rows;
 mod signing_keys;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tenant_ends;
 mod tenants;
 mod transactions;
 mod trust_revision;
@@ -46,6 +53,8 @@ pub use authentication::{Answered, AuthenticationCommit, AuthenticationUnit};
 use conn::{Pooled, Work};
 pub use counters::Stats;
 pub use error::{Error, Fault};
+pub use key_attachments::KeyAttachment;
+pub use key_changes::{DueKeys, KeyNotices};
 pub use metadata::MetadataUpdate;
 pub use registration::RegistrationCommit;
 pub use root_secret::{RootEnvelope, RootFingerprint, StoredRootSecret};
@@ -170,6 +179,11 @@ impl Store {
             Backend::Postgres(db) => db.write(name, data, work).await,
         }
     }
+}
+
+/// In the place of what is not built yet.
+pub(crate) fn unbuilt<T>() -> Result<T, Error> {
+    Err(Error::Corrupt("not built yet".to_owned()))
 }
 
 /// Says which engine; an address can hold a password.

@@ -25,6 +25,17 @@ pub(super) struct SigningKeyRow {
     activated_at: Option<i64>,
     deactivated_at: Option<i64>,
     private_destroyed_at: Option<i64>,
+    origin: String,
+    plan: String,
+    usable_from: Option<i64>,
+    rotate_from: Option<i64>,
+    withdraw_from: Option<i64>,
+    keep_private_until: Option<i64>,
+    withdrawn_at: Option<i64>,
+    destroying_at: Option<i64>,
+    predecessor: Option<Uuid>,
+    revision: i64,
+    published_revision: i64,
 }
 
 macro_rules! select_signing_keys {
@@ -32,7 +43,9 @@ macro_rules! select_signing_keys {
         query!(
             $conn, $fetch, SigningKeyRow,
             r#"SELECT id AS "id: Uuid", tenant_id AS "tenant_id: Uuid", algorithm, rsa_bits, state, public_key, cka_id, token_serial,
-                evidence_record, evidence_signature, created_at, published_at, activated_at, deactivated_at, private_destroyed_at
+                evidence_record, evidence_signature, created_at, published_at, activated_at, deactivated_at, private_destroyed_at,
+                origin, plan, usable_from, rotate_from, withdraw_from, keep_private_until, withdrawn_at, destroying_at,
+                predecessor AS "predecessor: Uuid", revision, published_revision
             FROM signing_keys "# + $rest $(, $arg)*
         )
     };
@@ -46,12 +59,13 @@ impl Store {
         row.map(SigningKey::try_from).transpose()
     }
 
-    /// The keys of a tenant's JWKS ([`crate::domain::KeyState::in_jwks`]), the oldest first: always in the same order.
+    /// The keys of a tenant's JWKS ([`SigningKey::in_jwks`]), the oldest first: always in the same order.
     pub async fn published_signing_keys(&self, tenant: TenantId) -> Result<Vec<SigningKey>, Error> {
         let rows = select_signing_keys!(
             self.reader().await?,
             fetch_all,
-            "WHERE tenant_id = $1 AND state IN ('published', 'active', 'suspended', 'retiring') ORDER BY created_at, id",
+            "WHERE tenant_id = $1 AND state IN ('published', 'active', 'suspended', 'retiring') AND withdrawn_at IS NULL
+            ORDER BY created_at, id",
             tenant.as_uuid()
         )?;
         rows.into_iter().map(SigningKey::try_from).collect()
@@ -79,8 +93,8 @@ pub(super) async fn insert(tx: &mut Conn<'_>, key: &SigningKey) -> Result<(), Er
     execute!(
         tx,
         "INSERT INTO signing_keys (id, tenant_id, algorithm, rsa_bits, state, public_key, cka_id, token_serial, evidence_record,
-            evidence_signature, created_at, published_at, activated_at, deactivated_at, private_destroyed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            evidence_signature, created_at, published_at, activated_at, deactivated_at, private_destroyed_at, origin, plan)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         key.id.as_uuid(),
         key.tenant_id.as_uuid(),
         key.algorithm.as_str(),
@@ -95,7 +109,9 @@ pub(super) async fn insert(tx: &mut Conn<'_>, key: &SigningKey) -> Result<(), Er
         key.published_at.map(Timestamp::as_millis),
         key.activated_at.map(Timestamp::as_millis),
         key.deactivated_at.map(Timestamp::as_millis),
-        key.private_destroyed_at.map(Timestamp::as_millis)
+        key.private_destroyed_at.map(Timestamp::as_millis),
+        key.origin.as_str(),
+        key.plan.as_str()
     )?;
     Ok(())
 }
@@ -162,6 +178,17 @@ impl TryFrom<SigningKeyRow> for SigningKey {
             activated_at: row.activated_at.map(Timestamp::from_millis),
             deactivated_at: row.deactivated_at.map(Timestamp::from_millis),
             private_destroyed_at: row.private_destroyed_at.map(Timestamp::from_millis),
+            origin: row.origin.parse().or_corrupt(TABLE, &row.id)?,
+            plan: row.plan.parse().or_corrupt(TABLE, &row.id)?,
+            usable_from: row.usable_from.map(Timestamp::from_millis),
+            rotate_from: row.rotate_from.map(Timestamp::from_millis),
+            withdraw_from: row.withdraw_from.map(Timestamp::from_millis),
+            keep_private_until: row.keep_private_until.map(Timestamp::from_millis),
+            withdrawn_at: row.withdrawn_at.map(Timestamp::from_millis),
+            destroying_at: row.destroying_at.map(Timestamp::from_millis),
+            predecessor: row.predecessor.map(KeyId::from_uuid),
+            revision: row.revision,
+            published_revision: row.published_revision,
         })
     }
 }

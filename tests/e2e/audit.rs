@@ -55,6 +55,9 @@ async fn add(server: &Server, tenant: &Tenant, name: &str, age: i64, event_type:
         actor_user_id: user.map(|user| user.parse().unwrap()),
         credential_id: None,
         transaction_id: None,
+        actor: None,
+        key_id: None,
+        reason: None,
         created_at: Timestamp::from_millis(NEW_YEAR + age),
     };
     server.store().await.append_audit(&event).await.unwrap();
@@ -77,6 +80,9 @@ async fn events_have_the_contracts_form(server: Server) {
         actor_user_id: Some("ann".parse().unwrap()),
         credential_id: Some("AQID".parse().unwrap()),
         transaction_id: Some("order 7".to_owned()),
+        actor: None,
+        key_id: None,
+        reason: None,
         event_type: T::TransactionFinalFailed,
         meta: RequestMeta::new("r2", "192.0.2.1", "test"),
         created_at: Timestamp::from_millis(NEW_YEAR + 1000),

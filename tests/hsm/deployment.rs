@@ -97,7 +97,7 @@ impl Key {
     pub(crate) async fn generate(signer: &Signer, algorithm: SigningAlgorithm) -> Self {
         let kid = key_id();
         let rsa_bits = algorithm.is_rsa().then_some(2048);
-        let made = signer.generate(&GenerateRequest { kid, algorithm, rsa_bits, now: NOW }).await.unwrap();
+        let made = signer.generate(&GenerateRequest { kid, algorithm, rsa_bits, now: NOW, actor: "a test" }).await.unwrap();
         Self { kid, algorithm, made }
     }
 

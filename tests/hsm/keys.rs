@@ -56,7 +56,7 @@ async fn evidence_says_what_the_token_says_and_is_signed_by_the_key() {
 async fn asking_twice_gives_one_key() {
     let hsm = SoftHsm::new();
     let signer = start(options(&hsm)).await;
-    let request = GenerateRequest { kid: key_id(), algorithm: SigningAlgorithm::Es256, rsa_bits: None, now: NOW };
+    let request = GenerateRequest { kid: key_id(), algorithm: SigningAlgorithm::Es256, rsa_bits: None, now: NOW, actor: "a test" };
     let first = signer.generate(&request).await.unwrap();
     for _ in 0..4 {
         let again = signer.generate(&request).await.unwrap();
@@ -78,7 +78,7 @@ async fn half_a_pair_is_reported_and_not_completed() {
         let key = Key::generate(&signer, SigningAlgorithm::Es256).await;
         let id = key.kid.as_uuid().simple().to_string();
         hsm.tool(&["--token-label", "passkey-test", "--login", "--pin", "env:PIN", "--delete-object", "--type", half, "--id", &id], "");
-        let again = GenerateRequest { kid: key.kid, algorithm: key.algorithm, rsa_bits: None, now: NOW };
+        let again = GenerateRequest { kid: key.kid, algorithm: key.algorithm, rsa_bits: None, now: NOW, actor: "a test" };
         match signer.generate(&again).await {
             Err(Error::KeyUnclear(kid, text)) => {
                 assert_eq!(kid, key.kid);
@@ -107,9 +107,9 @@ async fn half_a_health_key_is_made_anew() {
 async fn what_a_token_cannot_make_is_refused_by_name() {
     let hsm = SoftHsm::new();
     let signer = start(options(&hsm)).await;
-    let request = GenerateRequest { kid: key_id(), algorithm: SigningAlgorithm::Rs256, rsa_bits: Some(1024), now: NOW };
+    let request = GenerateRequest { kid: key_id(), algorithm: SigningAlgorithm::Rs256, rsa_bits: Some(1024), now: NOW, actor: "a test" };
     assert!(matches!(signer.generate(&request).await, Err(Error::Refused(_))));
-    assert!(matches!(signer.destroy(HEALTH_KEY).await, Err(Error::Refused(_))));
+    assert!(matches!(signer.destroy(HEALTH_KEY, None).await, Err(Error::Refused(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +146,7 @@ async fn of_two_keys_with_one_id_the_stored_one_signs() {
     for n in 0..8 {
         key.sign(&signer, n).await.unwrap();
     }
-    let again = GenerateRequest { kid: key.kid, algorithm: key.algorithm, rsa_bits: None, now: NOW };
+    let again = GenerateRequest { kid: key.kid, algorithm: key.algorithm, rsa_bits: None, now: NOW, actor: "a test" };
     assert!(matches!(signer.generate(&again).await, Err(Error::KeyUnclear(..))), "which of the two to take over is for a person to say");
 }
 
@@ -159,7 +159,7 @@ async fn a_key_that_another_process_made_is_found() {
     for n in 0..8 {
         key.sign(&here, n).await.unwrap();
     }
-    assert!(here.destroy(key.kid).await.unwrap());
+    assert!(here.destroy(key.kid, None).await.unwrap());
     assert_eq!(key.sign(&there, 0).await, Err(Error::KeyNotFound(key.kid)));
 }
 

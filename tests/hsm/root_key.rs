@@ -97,14 +97,14 @@ async fn nothing_else_makes_it_sign_and_nobody_destroys_it() {
             let outcome = signer.reserve().unwrap().sign(request).await;
             assert!(matches!(&outcome, Err(Error::Refused(text)) if text.contains("root key")), "{outcome:?}");
         }
-        assert!(matches!(signer.destroy(reserved).await, Err(Error::Refused(_))));
+        assert!(matches!(signer.destroy(reserved, None).await, Err(Error::Refused(_))));
     }
     let label = "\0passkey-hsm root secret v1\0";
     let outcome = signer.reserve().unwrap().sign(mine.request(label)).await;
     assert!(matches!(outcome, Err(Error::Refused(_))), "{outcome:?}");
     // Its evidence would be a signature too.
     for algorithm in [SigningAlgorithm::Rs256, SigningAlgorithm::Es256] {
-        let request = GenerateRequest { kid: ROOT_KEY, algorithm, rsa_bits: None, now: NOW };
+        let request = GenerateRequest { kid: ROOT_KEY, algorithm, rsa_bits: None, now: NOW, actor: "a test" };
         assert!(matches!(signer.generate(&request).await, Err(Error::Refused(_))));
     }
     assert_eq!(signer.unlock(Some(&unlocked.public_key)).await.unwrap().signature, unlocked.signature);

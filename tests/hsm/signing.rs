@@ -97,8 +97,8 @@ async fn a_key_that_is_missing_is_told_from_a_token_that_is() {
     for n in 0..4 {
         gone.sign(&signer, n).await.unwrap();
     }
-    assert!(signer.destroy(gone.kid).await.unwrap());
-    assert!(!signer.destroy(gone.kid).await.unwrap(), "there is nothing left to destroy");
+    assert!(signer.destroy(gone.kid, None).await.unwrap());
+    assert!(!signer.destroy(gone.kid, None).await.unwrap(), "there is nothing left to destroy");
     // In the process that destroyed it, and in the one that still holds its handle.
     for n in 0..8 {
         assert_eq!(gone.sign(&signer, n).await, Err(Error::KeyNotFound(gone.kid)));

@@ -4,7 +4,7 @@ use passkey_hsm::{
     domain::{
         Aaguid, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyRecord, AttestationFormat, AttestationRecord, AttestationTrust, AttestationType,
         AuditEvent, AuditEventId, AuditEventType, AuthenticationEvidence, BackupFlags, Ceremony, Challenge, CredentialId, CredentialUse,
-        KeyEvidence, KeyId, KeyState, MetadataBlob, MetadataEntry, MetadataHead, NewCredential, NewTransaction, Operation,
+        KeyEvidence, KeyId, KeyPlan, KeyState, MetadataBlob, MetadataEntry, MetadataHead, NewCredential, NewTransaction, Operation,
         RegistrationEvidence, RequestMeta, Rng, SigningAlgorithm, SigningKey, StatusReport, SystemRng, Tenant, TenantConfig, TenantId,
         TenantSettings, Timestamp, TransactionData, TransactionRowId, User, UserVerification,
     },
@@ -159,22 +159,7 @@ pub fn tenant() -> Tenant {
 }
 
 pub fn pending_key(tenant_id: TenantId, id: KeyId) -> SigningKey {
-    SigningKey {
-        id,
-        tenant_id,
-        algorithm: SigningAlgorithm::Rs256,
-        rsa_bits: Some(3072),
-        state: KeyState::Pending,
-        public_key: None,
-        cka_id: None,
-        token_serial: None,
-        evidence: None,
-        created_at: at(1),
-        published_at: None,
-        activated_at: None,
-        deactivated_at: None,
-        private_destroyed_at: None,
-    }
+    SigningKey::intent(id, tenant_id, SigningAlgorithm::Rs256, Some(3072), KeyPlan::None, at(1))
 }
 
 /// The key as it is when its tenant is complete.
@@ -342,6 +327,9 @@ pub fn event(tenant_id: TenantId) -> AuditEvent {
         actor_user_id: Some("ann".parse().unwrap()),
         credential_id: Some(credential_id()),
         transaction_id: None,
+        actor: None,
+        key_id: None,
+        reason: None,
         created_at: at(9),
     }
 }

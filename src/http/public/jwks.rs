@@ -12,11 +12,11 @@ use hyper::{
 
 use super::{AppState, Error};
 use crate::{
-    domain::{JWKS_MAX_AGE, Tenant},
+    domain::Tenant,
     http::{error, json},
 };
 
-/// The tenant's public keys, to be kept for ten minutes; 304 when the client has them already.
+/// The tenant's public keys, to be kept for as long as its key policy says (ten minutes by default); 304 when the client has them already.
 pub(super) async fn get(
     State(state): State<AppState>,
     Extension(tenant): Extension<Tenant>,
@@ -24,7 +24,7 @@ pub(super) async fn get(
 ) -> Result<Response, Error> {
     let keys = state.services.tokens.published_keys(tenant.id).await?;
     let mut headers = HeaderMap::new();
-    let max_age = format!("max-age={}", JWKS_MAX_AGE.as_secs());
+    let max_age = format!("max-age={}", tenant.settings.keys.jwks_max_age().as_secs());
     for (name, value) in [(header::CACHE_CONTROL, max_age), (header::ETAG, keys.etag.clone())] {
         headers.insert(name, HeaderValue::from_str(&value).map_err(|e| Error::internal("a header of ours is malformed", e))?);
     }

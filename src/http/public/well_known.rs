@@ -3,6 +3,8 @@
 //! Browsers ask for these at the RP ID's own host. Where that leads to us, the root answers by `Host`; where it leads to an application, its
 //! proxy maps the two paths to those of a tenant. Everything in them is public: no key.
 
+use std::time::Duration;
+
 use axum::{
     Extension,
     extract::State,
@@ -14,7 +16,7 @@ use url::Host;
 
 use super::{AppState, Error};
 use crate::{
-    domain::{JWKS_MAX_AGE, PasskeyEndpoints, Tenant},
+    domain::{PasskeyEndpoints, Tenant},
     http::{host, json::GoJson},
     services,
 };
@@ -60,5 +62,8 @@ fn endpoints_of(tenants: &[Tenant]) -> Result<Response, Error> {
 
 /// To be kept as long as a JWKS.
 fn cached(document: impl Serialize) -> Response {
-    ([(header::CACHE_CONTROL, format!("max-age={}", JWKS_MAX_AGE.as_secs()))], GoJson(document)).into_response()
+    ([(header::CACHE_CONTROL, format!("max-age={}", MAX_AGE.as_secs()))], GoJson(document)).into_response()
 }
+
+/// How long browsers may keep these documents.
+const MAX_AGE: Duration = Duration::from_mins(10);
