@@ -81,7 +81,8 @@ impl Keys {
         for _ in 0..ATTEMPTS {
             let tenant = self.tenant(tenant).await?;
             let active = self.context.store.active_signing_key(tenant.id).await?.ok_or(Error::NoActiveKey(tenant.id))?;
-            let no_predecessor = || KeyRefusal::new(KeyRule::RollbackWindow, "no key signed before the active one: there is nothing to undo");
+            let no_predecessor =
+                || KeyRefusal::new(KeyRule::RollbackWindow, "no key signed before the active one: there is nothing to undo");
             let before = self.get(active.predecessor.ok_or_else(no_predecessor)?).await?;
             rules::rollback(&before, self.context.store.database_now().await?)?;
             self.prove(&before).await?;

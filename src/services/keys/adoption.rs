@@ -70,7 +70,8 @@ impl Keys {
 
 /// The modulus size, if it is an RSA key.
 fn rsa_bits_of(adopt: &AdoptKey, found: &GeneratedKey) -> Result<Option<u32>, Error> {
-    let unreadable = |e: openssl::error::ErrorStack| Error::Internal("the adopted key's public half cannot be read".to_owned(), Some(e.into()));
+    let unreadable =
+        |e: openssl::error::ErrorStack| Error::Internal("the adopted key's public half cannot be read".to_owned(), Some(e.into()));
     let key = PKey::public_key_from_der(&found.public_key).map_err(unreadable)?;
     Ok(adopt.algorithm.is_rsa().then(|| key.bits()))
 }
@@ -80,7 +81,9 @@ fn not_adopted(error: hsm::Error) -> Error {
     match error {
         hsm::Error::KeyNotFound(_) => Error::Invalid("the token has no key pair of that id and label".to_owned()),
         hsm::Error::KeyUnclear(_, why) => Error::Invalid(format!("the key on the token is unclear: {why}")),
-        hsm::Error::Refused(why) | hsm::Error::Mechanism(why) => Error::Invalid(format!("the key on the token cannot be taken over: {why}")),
+        hsm::Error::Refused(why) | hsm::Error::Mechanism(why) => {
+            Error::Invalid(format!("the key on the token cannot be taken over: {why}"))
+        }
         other => other.into(),
     }
 }

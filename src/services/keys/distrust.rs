@@ -73,7 +73,8 @@ impl Keys {
         for _ in 0..ATTEMPTS {
             let key = self.get(kid).await?;
             rules::was_made(&key)?;
-            let alive = [KeyState::Pending, KeyState::Published, KeyState::Active, KeyState::Suspended, KeyState::Retiring, KeyState::Retired];
+            let alive =
+                [KeyState::Pending, KeyState::Published, KeyState::Active, KeyState::Suspended, KeyState::Retiring, KeyState::Retired];
             rules::in_state(&key, &alive)?;
             let heir = if key.state == KeyState::Active { self.heir(&key).await? } else { None };
             if let Some(heir) = &heir {

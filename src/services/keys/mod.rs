@@ -22,8 +22,8 @@ mod trouble;
 
 use std::time::Duration;
 
-pub use self::scheduler::Scheduler;
 pub(super) use self::policy::settings_changed;
+pub use self::scheduler::Scheduler;
 use super::{Context, Error, Tokens, vouching::settle};
 use crate::{
     domain::{

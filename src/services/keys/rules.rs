@@ -51,7 +51,8 @@ pub(super) fn was_made(key: &SigningKey) -> Kept {
     if key.public_key.is_some() && key.cka_id.is_some() && key.token_serial.is_some() {
         return Ok(());
     }
-    let detail = format!("it was never made, or its making was cut short: passkey-hsm key generate --resume {0}, or key destroy {0}", key.id);
+    let detail =
+        format!("it was never made, or its making was cut short: passkey-hsm key generate --resume {0}, or key destroy {0}", key.id);
     broken(KeyRule::State, detail)
 }
 
@@ -126,7 +127,11 @@ pub(super) fn strict_policy(policy: &KeyPolicy, key: &SigningKey) -> Kept {
     let attributes = record(key)?.attributes;
     let short = STRICT.iter().filter(|(name, wanted)| attributes.get(*name).and_then(Value::as_bool) != Some(*wanted));
     let short: Vec<_> = short.map(|(name, wanted)| format!("{name} is not {wanted}")).collect();
-    if short.is_empty() { Ok(()) } else { broken(KeyRule::StrictPolicy, format!("the token does not say that it is kept so: {}", short.join(", "))) }
+    if short.is_empty() {
+        Ok(())
+    } else {
+        broken(KeyRule::StrictPolicy, format!("the token does not say that it is kept so: {}", short.join(", ")))
+    }
 }
 
 /// The private half is still there, as far as the database knows, and its end has not begun.
@@ -140,7 +145,9 @@ pub(super) fn private_half(key: &SigningKey) -> Kept {
 
 /// It can take its place again: the last rotation can still be undone.
 pub(super) fn rollback(before: &SigningKey, now: Timestamp) -> Kept {
-    let over = |why: &str| broken(KeyRule::RollbackWindow, format!("key {}, which signed before, {why}: the rotation cannot be undone", before.id));
+    let over = |why: &str| {
+        broken(KeyRule::RollbackWindow, format!("key {}, which signed before, {why}: the rotation cannot be undone", before.id))
+    };
     if before.state != KeyState::Retiring || !before.in_jwks() {
         return over(&format!("is {}", before.state));
     }
