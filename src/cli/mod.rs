@@ -9,6 +9,7 @@ mod download;
 mod failure;
 mod hsm;
 mod inspect;
+mod keys;
 mod mds;
 mod migrate;
 mod output;

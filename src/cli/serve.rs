@@ -16,11 +16,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Failure, Setup, root_secret, setup::block_on};
+use super::{Failure, Setup, keys, root_secret, setup::block_on};
 use crate::{
     hsm,
     http::{self, AppState, DevTenant, Limits, Server, TrustedProxies},
-    services::{Context, Services, TRUST_REFRESH},
+    services::{Context, Scheduler, Services, TRUST_REFRESH},
     telemetry,
 };
 
@@ -82,11 +82,13 @@ pub(super) async fn serve(
     };
 
     let (stop, stopped) = watch::channel(false);
-    let housekeeping = [
+    let scheduler = Scheduler::new(&services);
+    let mut housekeeping = keys::watch(&services.context, &scheduler);
+    housekeeping.extend([
         tokio::spawn(sweep(services.clone())),
         tokio::spawn(follow_trust(services.clone())),
         tokio::spawn(root_secret::follow(services.context.clone())),
-    ];
+    ]);
     let public = tokio::spawn(public.serve(http::public_router(state.clone()), stopped.clone()));
     let admin = tokio::spawn(admin.serve(http::admin_router(state), stopped));
     tracing::info!(public = %addresses.public, admin = %addresses.admin, "listening on {} and, for operators, {}", addresses.public, addresses.admin);
@@ -98,6 +100,7 @@ pub(super) async fn serve(
     let _ = stop.send(true);
     let _ = tokio::join!(public, admin);
     housekeeping.iter().for_each(JoinHandle::abort);
+    keys::leave(&scheduler).await;
     services.context.signer.shutdown().await;
     services.context.store.close().await;
     tracing::info!("stopped");
