@@ -116,7 +116,8 @@ fn without_key(tenant: &Tenant, keys: &[SigningKey]) -> Option<Finding> {
 fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
     let on_token: BTreeMap<&[u8], u32> = inventory.keys.iter().map(|k| (k.cka_id.as_slice(), k.private_keys)).collect();
     // One whose end has begun may be gone already, and one that was not made is not there yet: both are named for what they are.
-    let expected = |k: &&SigningKey| k.cka_id.is_some() && k.private_destroyed_at.is_none() && k.destroying_at.is_none();
+    let is_whole = |k: &SigningKey| k.cka_id.is_some() && k.state != KeyState::Destroyed;
+    let expected = |k: &&SigningKey| is_whole(k) && k.private_destroyed_at.is_none() && k.destroying_at.is_none();
     let mut findings = Vec::new();
     // Whatever serial number a key's row has: a token that was restored on another device has its keys and another number.
     for key in keys.iter().filter(expected) {
