@@ -30,7 +30,7 @@ mod token_info;
 
 pub use client::{Permit, SignRequest, Signer};
 pub use error::Error;
-pub use evidence::{EVIDENCE_PREFIX, PROOF_PREFIX, verify_evidence};
+pub use evidence::{EVIDENCE_PREFIX, PROOF_PREFIX, verify_evidence, verify_proof};
 pub use health::HEALTH_KEY;
 pub use management::{AdoptRequest, GenerateRequest, GeneratedKey};
 pub use options::{SignerCommand, SignerOptions};
