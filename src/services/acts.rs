@@ -1,17 +1,19 @@
 //! Acts under dual control: done at once where it is off; where it is on, asked for by one administrator and approved by another.
 
 mod execution;
+mod refusals;
 
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use self::refusals::{is_by, undecidable, unpending, unusable};
 use super::{Context, Error, Keys, Tenants, keys::By, keys::Rotation, vouching::settle};
 use crate::{
     domain::{
-        Act, Actor, AdminId, Approval, ApprovalId, ApprovalState, AuditEvent, AuditEventId, AuditEventType, Caller, KeyId, Page, Permission,
-        Pin, RequestMeta, SigningKey, TenantId, Timestamp,
+        Act, Actor, AdminId, Approval, ApprovalId, ApprovalState, AuditEvent, AuditEventType, Caller, Page, Permission, Pin, SigningKey,
+        Timestamp,
     },
     failpoint,
     storage::ApprovalAdded,
@@ -58,7 +60,7 @@ impl Acts {
     /// [`Acts::activate_hsm`].
     ///
     /// # Errors
-    /// [`Error::Forbidden`] where dual control is on and the caller is no administrator with a name; [`Error::ApprovalWaits`] where a request
+    /// [`Error::Forbidden`] where dual control is on and the caller is no administrator with a name; [`Error::Conflict`] where a request
     /// for the same act on the same thing waits.
     pub async fn submit(&self, caller: &Caller, act: Act, by: &By) -> Result<Submitted, Error> {
         if self.context.governance.dual_control {
@@ -237,10 +239,6 @@ fn named(caller: &Caller) -> Result<(AdminId, &str), Error> {
     }
 }
 
-fn is_by(actor: Option<&Actor>, admin: AdminId) -> bool {
-    matches!(actor, Some(Actor::Admin { id, .. }) if *id == admin)
-}
-
 fn as_of(approval: Approval, now: Timestamp) -> Approval {
     Approval { state: approval.state_at(now), ..approval }
 }
@@ -255,39 +253,6 @@ fn as_approved(approval: &Approval, by: &By) -> By {
     By { actor: approval.requested_by.clone(), reason: Some(reason), meta: by.meta.clone() }
 }
 
-/// Why `admin` cannot approve it.
-fn undecidable(approval: &Approval, admin: AdminId, now: Timestamp) -> String {
-    match approval.state_at(now) {
-        ApprovalState::Pending if is_by(Some(&approval.requested_by), admin) => "nobody approves their own requests".to_owned(),
-        ApprovalState::Pending => format!("{}, who asked for it, or you are no administrator any more", approval.requested_by),
-        _ => unpending(approval, now),
-    }
-}
-
-/// Why it cannot be decided any more.
-fn unpending(approval: &Approval, now: Timestamp) -> String {
-    let decider = approval.decided_by.as_ref().map_or_else(|| "who asked for it".to_owned(), ToString::to_string);
-    match approval.state_at(now) {
-        ApprovalState::Pending => "it was changed by somebody else at the same time: look again".to_owned(),
-        ApprovalState::Approved => format!("it was approved by {decider}, who can finish it"),
-        ApprovalState::Rejected => format!("it was rejected by {decider}"),
-        ApprovalState::Expired => format!("its time was over at {}: ask again", approval.expires_at),
-        ApprovalState::Done | ApprovalState::Failed => {
-            format!("it is {}: {}", approval.state.as_str(), approval.outcome.as_deref().unwrap_or("its outcome was not written down"))
-        }
-    }
-}
-
-/// Why an approval cannot be used by `requester`.
-fn unusable(approval: &Approval, requester: AdminId, now: Timestamp) -> String {
-    match approval.state_at(now) {
-        _ if !is_by(Some(&approval.requested_by), requester) => "it was asked for by another administrator".to_owned(),
-        ApprovalState::Pending => "it waits for a second administrator".to_owned(),
-        ApprovalState::Approved => "it was used at the same time".to_owned(),
-        _ => unpending(approval, now),
-    }
-}
-
 /// An event about an approval: in the log of the tenant that it is about, if it is about one.
 fn event(context: &Context, approval: &Approval, event_type: AuditEventType, by: &By) -> AuditEvent {
     let mut reason = format!("approval {}: {}", approval.id, approval.act.name());
@@ -298,7 +263,7 @@ fn event(context: &Context, approval: &Approval, event_type: AuditEventType, by:
         actor: Some(by.actor.to_string()),
         key_id: approval.act.key(),
         reason: Some(reason.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()),
+        meta: by.meta.clone(),
         ..super::api_keys::event(context, approval.tenant_id.unwrap_or(AuditEvent::DEPLOYMENT), event_type)
     }
-    .sent(by.meta.clone())
 }
