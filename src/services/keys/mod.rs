@@ -1,10 +1,14 @@
 //! Signing keys under command: each change of a key's state, with the rules that it has to keep.
 
+mod evidence_file;
 mod scheduler;
 
 use crate::domain::{Actor, KeyId, KeyPlan, RequestMeta, SigningAlgorithm, SigningKey, TenantId, Timestamp};
 
-pub use self::scheduler::Scheduler;
+pub use self::{
+    evidence_file::{KeyFinding, evidence_file, verify_key_evidence},
+    scheduler::Scheduler,
+};
 use super::{Context, Error, Tokens};
 use crate::storage::{KeyAttachment, unbuilt};
 
