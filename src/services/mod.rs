@@ -159,7 +159,7 @@ impl Services {
             audit: audit.clone(),
             acts: Acts::new(context.clone(), keys.clone(), tenants.clone()),
             token_view: TokenView::new(context.clone()),
-            admins: Admins::new(context.clone()),
+            admins: Admins::new(context.clone(), audit.clone()),
             users: Users::new(context.clone()),
             keys,
             tenants,
