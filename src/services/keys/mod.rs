@@ -10,6 +10,7 @@ mod adoption;
 mod destruction;
 mod distrust;
 mod dossier;
+mod evidence_file;
 mod follower;
 mod generation;
 mod policy;
@@ -23,7 +24,10 @@ mod trouble;
 use std::time::Duration;
 
 pub(super) use self::policy::settings_changed;
-pub use self::scheduler::Scheduler;
+pub use self::{
+    evidence_file::{KeyFinding, evidence_file, verify_key_evidence},
+    scheduler::Scheduler,
+};
 use super::{Context, Error, Tokens, vouching::settle};
 use crate::{
     domain::{
