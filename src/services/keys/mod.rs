@@ -23,7 +23,7 @@ mod trouble;
 
 use std::time::Duration;
 
-pub(super) use self::policy::settings_changed;
+pub(super) use self::policy::{changes_keys, settings_changed};
 pub use self::{
     evidence_file::{KeyFinding, evidence_file, verify_key_evidence},
     scheduler::Scheduler,
