@@ -53,7 +53,7 @@ pub(super) fn warn(text: &str) {
 
 /// Without characters that a terminal would obey: user ids, evidence and certificates come from elsewhere. The form is JSON's, so that a text
 /// of JSON stays the same JSON.
-fn plain(text: &str) -> Cow<'_, str> {
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if !text.contains(obeyed) {
         return Cow::Borrowed(text);

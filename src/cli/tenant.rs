@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::{
     Failure, Output, Setup, api_key,
     output::{facts, table, warn},
-    setup::{block_on, name},
+    setup::{block_on, name, parse_rsa_bits},
     tenant_file::TenantFile,
 };
 use crate::{
-    domain::{AttestationPolicy, MDS_ANCHORS, SigningAlgorithm, Tenant, TenantConfig, TenantId, rsa_bits},
+    domain::{AttestationPolicy, MDS_ANCHORS, SigningAlgorithm, Tenant, TenantConfig, TenantId},
     services::{CreatedTenant, NewTenant, Services, UpdateTenant},
 };
 
@@ -86,11 +86,6 @@ pub(super) struct CreateArgs {
     /// Finish a tenant whose making was cut short; `doctor` names them
     #[arg(long, value_name = "TENANT", conflicts_with_all = ["name", "rp_id", "origins", "config_file", "algorithm", "rsa_bits"])]
     resume: Option<TenantId>,
-}
-
-fn parse_rsa_bits(text: &str) -> Result<u32, String> {
-    let bits = text.parse::<u32>().map_err(|e| e.to_string())?;
-    rsa_bits(bits).map_err(|e| e.to_string())
 }
 
 pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
