@@ -9,7 +9,7 @@ use super::{
     Failure, Output,
     client::{Answer, Need, Reach, with_client},
     key::Why,
-    output::{facts, table, warn},
+    output::{outline, table, warn},
 };
 use crate::domain::{ApprovalId, ApprovalState};
 
@@ -66,14 +66,14 @@ pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Resul
         };
         let (Answer::Done(approval) | Answer::Waits(approval)) = answer;
         let failed = text(&approval, "state") == "failed";
-        output.show(&approval, render)?;
+        output.show(&approval, outline)?;
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     })
 }
 
 /// Says that an act waits for this approval, and how it is given.
 pub(super) fn waits(approval: &Value, output: &Output) -> Result<ExitCode, Failure> {
-    output.show(approval, render)?;
+    output.show(approval, outline)?;
     let id = text(approval, "id");
     warn(&format!("nothing was done yet: another administrator has to say `passkey-hsm approval approve {id}`"));
     Ok(ExitCode::from(WAITS))
@@ -85,13 +85,6 @@ fn text(value: &Value, member: &str) -> String {
         None | Some(Value::Null) => String::new(),
         Some(other) => other.to_string(),
     }
-}
-
-fn render(approval: &Value) -> String {
-    let members =
-        ["id", "act", "tenant_id", "kid", "reason", "state", "requested_by", "requested_at", "expires_at", "decided_by", "decided_at"];
-    let shown: Vec<_> = members.iter().chain(&["outcome"]).map(|member| (*member, text(approval, member))).collect();
-    facts(&shown)
 }
 
 fn render_all(approvals: &[Value]) -> String {

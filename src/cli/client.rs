@@ -112,6 +112,14 @@ impl AdminClient {
         matches!(self.way, Way::Server(_))
     }
 
+    /// The configuration of the server on this host; none where a server elsewhere answers, or none does.
+    pub(super) fn setup(&self) -> Option<&Setup> {
+        match &self.way {
+            Way::Server(remote) => remote.setup(),
+            Way::Here(_) => None,
+        }
+    }
+
     /// Reads.
     pub(super) async fn get(&self, path: &str) -> Result<Value, CallError> {
         self.send(Method::GET, path, None).await?.json()

@@ -22,6 +22,7 @@ mod serve;
 mod setup;
 mod signer;
 mod tenant;
+mod tenant_end;
 mod tenant_file;
 mod terminal;
 mod transaction;
@@ -96,7 +97,7 @@ enum Command {
     Transaction(transaction::Command),
     /// Verify stored evidence again, offline
     Inspect(inspect::Args),
-    /// What the HSM keeps for the deployment as a whole
+    /// The token: what is on it, whether it serves, and what it keeps for the deployment as a whole
     #[command(subcommand)]
     Hsm(hsm::Command),
     /// Check configuration, database, HSM and keys; say what to do where something is wrong
@@ -155,12 +156,12 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Anchors(command) => anchors::run(&Setup::load(config)?, command, output),
         Command::Credential(command) => credential::run(&Setup::load(config)?, command, output),
         Command::Transaction(command) => transaction::run(&Setup::load(config)?, &command),
-        Command::Hsm(command) => hsm::run(&Setup::load(config)?, command, output),
+        Command::Hsm(command) => hsm::run(&reach, command, output),
         Command::Key(command) => key::run(&reach, command, output),
         Command::Approval(command) => approval::run(&reach, command, output),
         Command::AdminToken(command) => admin_token::run(&reach, command, output),
         Command::Migrate => migrate::run(&Setup::load(config)?, output),
-        Command::Tenant(command) => tenant::run(&Setup::load(config)?, command, output),
+        Command::Tenant(command) => tenant::run(&reach, command, output),
         Command::ApiKey(command) => api_key::run(&Setup::load(config)?, command, output),
     }
 }

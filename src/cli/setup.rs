@@ -133,6 +133,12 @@ pub(super) fn parse_rsa_bits(text: &str) -> Result<u32, String> {
     rsa_bits(bits).map_err(|e| e.to_string())
 }
 
+/// The configured token, for a person.
+pub(super) fn token_name(hsm: &config::Hsm) -> String {
+    let named = [&hsm.token, &hsm.token_label, &hsm.token_serial].into_iter().flatten().next();
+    named.map_or_else(|| "the token".to_owned(), |name| format!("token {name}"))
+}
+
 /// What this host is called, as servers write it down.
 pub(super) fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()

@@ -61,10 +61,11 @@ impl Direct {
         }
         match need {
             Need::Records | Need::Change => Ok(()),
-            Need::Token | Need::Keys => setup.signer_ready(&self.services).await,
-            Need::KeysOrNot => {
+            Need::Keys => setup.signer_ready(&self.services).await,
+            // What is asked of the token is answered 503.
+            Need::Token | Need::KeysOrNot => {
                 if let Err(why) = setup.signer_ready(&self.services).await {
-                    warn(&format!("the HSM is away, and is left for later: {why}"));
+                    warn(&format!("the HSM is away: {why}"));
                 }
                 Ok(())
             }
