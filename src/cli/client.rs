@@ -86,7 +86,7 @@ pub(super) fn with_client<T>(
     act: impl AsyncFnOnce(&AdminClient) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     block_on(async {
-        let client = AdminClient::open(reach, need).await?;
+        let client = Box::pin(AdminClient::open(reach, need)).await?;
         let done = act(&client).await;
         client.close().await;
         done
@@ -96,8 +96,11 @@ pub(super) fn with_client<T>(
 impl AdminClient {
     async fn open(reach: &Reach<'_>, need: Need) -> Result<Self, Failure> {
         let token = reach.options.admin_token()?;
-        let way =
-            if reach.options.is_remote() { Way::Server(reach.options.remote()?) } else { choose(Setup::load(reach.config)?, need).await? };
+        let way = if reach.options.is_remote() {
+            Way::Server(reach.options.remote()?)
+        } else {
+            Box::pin(choose(Box::new(Setup::load(reach.config)?), need)).await?
+        };
         Ok(Self { way, token })
     }
 
@@ -167,25 +170,23 @@ impl AdminClient {
     /// The database's time; through `--server`, that server's.
     pub(super) async fn now(&self) -> Result<Timestamp, Failure> {
         match &self.way {
-            Way::Server(remote) => match remote.setup() {
-                Some(setup) => {
+            Way::Server(remote) => {
+                if let Some(setup) = remote.setup() {
                     let store = setup.open_store().await?;
                     let now = store.database_now().await;
                     store.close().await;
-                    Ok(now?)
+                    return Ok(now?);
                 }
-                None => {
-                    let reply = self.send(Method::GET, "/health/alive", None).await?;
-                    reply.date().ok_or_else(|| Failure::new("the server does not say what time it is: say --since"))
-                }
-            },
+                let reply = self.send(Method::GET, "/health/alive", None).await?;
+                reply.date().ok_or_else(|| Failure::new("the server does not say what time it is: say --since"))
+            }
             Way::Here(direct) => Ok(direct.store().database_now().await?),
         }
     }
 }
 
 /// Asks the server on this host. Where none answers, and none is alive elsewhere either, the act is this process' own.
-async fn choose(setup: Setup, need: Need) -> Result<Way, Failure> {
+async fn choose(setup: Box<Setup>, need: Need) -> Result<Way, Failure> {
     let started = Instant::now();
     let mut told = false;
     let store = loop {
@@ -207,7 +208,7 @@ async fn choose(setup: Setup, need: Need) -> Result<Way, Failure> {
         tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     };
     store.close().await;
-    Ok(Way::Here(Box::new(Direct::open(setup, need).await?)))
+    Ok(Way::Here(Box::new(Direct::open(&setup, need).await?)))
 }
 
 /// A server that was killed is counted as alive until its lease is over; one on another host is not to be waited for.

@@ -143,7 +143,10 @@ mod tests {
     #[test]
     fn answers_are_outlined() {
         let value = serde_json::json!({ "state": "up", "token": { "serial": "1", "none": null }, "processes": [{ "pid": 7 }, { "pid": 8 }], "sizes": [1, 2] });
-        assert_eq!(outline(&value), "state            up\ntoken serial     1\nprocesses 1 pid  7\nprocesses 2 pid  8\nsizes            1, 2");
+        assert_eq!(
+            outline(&value),
+            "state            up\ntoken serial     1\nprocesses 1 pid  7\nprocesses 2 pid  8\nsizes            1, 2"
+        );
     }
 
     #[test]

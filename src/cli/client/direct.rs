@@ -40,19 +40,18 @@ pub(super) struct Direct {
 type Router = Box<dyn Fn(Request<Full<Bytes>>) -> BoxFuture<'static, Result<Reply, CallError>> + Send + Sync>;
 
 impl Direct {
-    pub(super) async fn open(setup: Setup, need: Need) -> Result<Self, Failure> {
+    pub(super) async fn open(setup: &Setup, need: Need) -> Result<Self, Failure> {
         let signs = matches!(need, Need::Token | Need::Keys | Need::KeysOrNot);
         let services = if signs { setup.services().await? } else { setup.services_without_signer().await? };
-        let router = router(&setup, &services);
+        let router = router(setup, &services);
         let mut direct = Self { services, lease: None, router };
-        let ready = direct.prepare(&setup, need).await;
-        if ready.is_err() {
-            direct.close().await;
-            ready?;
-        } else {
-            return Ok(direct);
+        match direct.prepare(setup, need).await {
+            Ok(()) => Ok(direct),
+            Err(why) => {
+                direct.close().await;
+                Err(why)
+            }
         }
-        Err(Failure::new("the command could not be prepared"))
     }
 
     async fn prepare(&mut self, setup: &Setup, need: Need) -> Result<(), Failure> {

@@ -54,7 +54,7 @@ impl ClientOptions {
         if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
             return Err(Failure::usage("--server: say no user, query or fragment"));
         }
-        let roots = self.server_ca.as_deref().map(|file| read(file)).transpose()?;
+        let roots = self.server_ca.as_deref().map(read).transpose()?;
         let identity = match (&self.client_certificate, &self.client_key) {
             (Some(certificate), Some(key)) => Some((read(certificate)?, read_private(key)?)),
             (None, None) => None,

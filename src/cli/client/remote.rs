@@ -30,7 +30,7 @@ pub(super) struct Remote {
     /// Without the slash at its end.
     base: String,
     /// The configuration of the server on this host.
-    setup: Option<Setup>,
+    setup: Option<Box<Setup>>,
 }
 
 /// Whether somebody answers at the socket.
@@ -58,7 +58,7 @@ pub(super) async fn answers(socket: &Path) -> Result<bool, Failure> {
 
 impl Remote {
     /// The server on this host.
-    pub(super) fn socket(setup: Setup) -> Result<Self, Failure> {
+    pub(super) fn socket(setup: Box<Setup>) -> Result<Self, Failure> {
         let builder = builder().no_proxy().unix_socket(setup.config.admin.socket.clone());
         let client = builder.build().map_err(|e| Failure::from_error(&e))?;
         Ok(Self { client, base: "http://localhost".to_owned(), setup: Some(setup) })
@@ -83,7 +83,7 @@ impl Remote {
 
     /// The server's configuration, where it is the one on this host.
     pub(super) fn setup(&self) -> Option<&Setup> {
-        self.setup.as_ref()
+        self.setup.as_deref()
     }
 
     pub(super) async fn send(&self, call: Call, token: Option<&AdminToken>) -> Result<Reply, CallError> {

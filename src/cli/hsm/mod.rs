@@ -71,7 +71,8 @@ pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Resul
         }),
         Command::ListOrphans => with_client(reach, Need::Token, async |client| orphans(client, output).await),
         Command::Bench(Bench { seconds, concurrency }) => with_client(reach, Need::Token, async |client| {
-            let Answer::Done(measured) = client.post("/hsm/bench", &json!({ "seconds": seconds, "concurrency": concurrency })).await? else {
+            let Answer::Done(measured) = client.post("/hsm/bench", &json!({ "seconds": seconds, "concurrency": concurrency })).await?
+            else {
                 return Err(Failure::new("the answer is none to a measurement"));
             };
             output.show(&measured, outline)?;

@@ -59,7 +59,9 @@ pub(super) fn deactivate(reach: &Reach<'_>, why: &Why, sure: Sure, output: &Outp
 fn only_a_server(client: &AdminClient) -> Result<(), Failure> {
     match (client.is_served(), client.setup()) {
         (false, _) => Err(no_server()),
-        (true, None) => Err(Failure::usage("the PIN goes over the socket of the server on this host alone: run this there, without --server")),
+        (true, None) => {
+            Err(Failure::usage("the PIN goes over the socket of the server on this host alone: run this there, without --server"))
+        }
         (true, Some(_)) => Ok(()),
     }
 }
@@ -77,5 +79,9 @@ fn pin(client: &AdminClient, args: &Activate) -> Result<Option<Pin>, Failure> {
     if config.admin.dual_control && args.approval.is_none() {
         return Ok(None);
     }
-    if config.hsm.pin_operator { ask_pin(&token_name(&config.hsm)).map(Some) } else { Ok(None) }
+    if config.hsm.pin_file.is_none() && config.hsm.pin_credential.is_none() && config.hsm.pin_env.is_none() {
+        ask_pin(&token_name(&config.hsm)).map(Some)
+    } else {
+        Ok(None)
+    }
 }

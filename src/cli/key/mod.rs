@@ -154,6 +154,7 @@ pub(super) struct Generate {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each option that takes no value")]
 pub(super) struct Rotate {
     /// The tenant's id
     #[arg(required_unless_present = "all", conflicts_with = "all")]
