@@ -152,7 +152,7 @@ impl Services {
             transactions: Transactions::new(context.clone(), tokens.clone(), audit.clone()),
             audit: audit.clone(),
             acts: Acts::new(context.clone(), keys.clone(), tenants.clone()),
-            admins: Admins::new(context.clone()),
+            admins: Admins::new(context.clone(), audit.clone()),
             users: Users::new(context.clone()),
             keys,
             tenants,
