@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Failure, Setup, keys, root_secret, setup::block_on};
+use super::{Failure, Setup, key_watch, root_secret, setup::block_on};
 use crate::{
     config::{self, AdminAuthentication, Config},
     hsm,
@@ -86,7 +86,7 @@ pub(super) async fn serve(
 
     let (stop, stopped) = watch::channel(false);
     let scheduler = Scheduler::new(&services);
-    let mut housekeeping = keys::watch(&services.context, &scheduler);
+    let mut housekeeping = key_watch::watch(&services.context, &scheduler);
     housekeeping.extend([
         tokio::spawn(sweep(services.clone())),
         tokio::spawn(follow_trust(services.clone())),
@@ -107,7 +107,7 @@ pub(super) async fn serve(
         let _ = socket.await;
     }
     housekeeping.iter().for_each(JoinHandle::abort);
-    keys::leave(&scheduler).await;
+    key_watch::leave(&scheduler).await;
     services.context.signer.shutdown().await;
     services.context.store.close().await;
     tracing::info!("stopped");

@@ -216,13 +216,15 @@ async fn in_state(conn: &mut Pooled, state: &str) -> Result<Vec<Tenant>, Error> 
 async fn insert(tx: &mut Conn<'_>, tenant: &Tenant) -> Result<(), Error> {
     execute!(
         tx,
-        "INSERT INTO tenants (id, display_name, state, config, rp_id, settings, created_at) VALUES ($1, $2, 'creating', $3, $4, $5, $6)",
+        "INSERT INTO tenants (id, display_name, state, config, rp_id, settings, created_at, wants_standby)
+        VALUES ($1, $2, 'creating', $3, $4, $5, $6, $7)",
         tenant.id.as_uuid(),
         text(&tenant.display_name),
         to_json(&tenant.config, TABLE, &tenant.id)?,
         text(&tenant.config.webauthn.relying_party.id),
         to_json(&tenant.settings, TABLE, &tenant.id)?,
-        tenant.created_at.as_millis()
+        tenant.created_at.as_millis(),
+        tenant.settings.keys.standby()
     )?;
     Ok(())
 }
