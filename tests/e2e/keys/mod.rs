@@ -1,5 +1,6 @@
 //! Signing keys under command: what the scheduler does by itself, what commands may do and what they are refused, and what a crash leaves.
 
+mod ceremony;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
