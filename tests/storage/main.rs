@@ -36,6 +36,7 @@ mod corrupt;
 mod credentials;
 mod group_commit;
 mod key_attachments;
+mod key_policy;
 #[cfg(feature = "failpoints")]
 mod kill;
 mod lost_connections;
