@@ -24,6 +24,7 @@ macro_rules! on_both_engines {
 
 mod anchors;
 mod api_keys;
+mod approvals;
 mod attestation;
 mod audit;
 mod authentication;
@@ -34,6 +35,7 @@ mod constraints;
 mod corrupt;
 mod credentials;
 mod group_commit;
+mod key_attachments;
 mod key_bench;
 mod key_changes;
 mod key_ends;
@@ -49,6 +51,7 @@ mod registration;
 mod replicas;
 mod root_secret;
 mod signing_keys;
+mod tenant_ends;
 mod tenants;
 mod transactions;
 mod used_challenges;
