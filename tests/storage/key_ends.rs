@@ -170,7 +170,7 @@ async fn the_end_of_a_tenant_ends_its_keys(b: Bench) {
     let (first, second) = b.rotated().await;
     let tenant = first.tenant_id;
     let (standby, made) = (b.standby(tenant).await, b.made(tenant, KeyPlan::Publish).await);
-    let purge_from = b.now().await + Duration::from_secs(60);
+    let purge_from = b.now().await + Duration::from_mins(1);
     b.set_tenant(tenant, &format!("deleted_at = 1, purge_from = {}", purge_from.as_millis())).await;
     b.refused(&second, BEGIN).await;
     assert!(due(&b).await.to_destroy.is_empty());
@@ -214,14 +214,14 @@ async fn what_is_made_is_due(b: Bench) {
     b.store.begin_signing_key(&intent, &key_event(&intent)).await.unwrap();
     assert_eq!(lists(&b, &intent).await, ["generate"]);
     let age = b.now().await.since(intent.created_at);
-    assert!(b.store.due_keys(age + Duration::from_secs(60), 9).await.unwrap().to_generate.is_empty(), "it may be under way");
+    assert!(b.store.due_keys(age + Duration::from_mins(1), 9).await.unwrap().to_generate.is_empty(), "it may be under way");
     let made = SigningKey { evidence: crate::bench::activated(&intent).evidence, ..made_of(&intent) };
     assert!(b.store.complete_signing_key(&made, &key_event(&made)).await.unwrap());
     assert_eq!(lists(&b, &made).await, ["publish"]);
     b.changed(&made, KeyChange::Plan(KeyPlan::None)).await;
     assert_eq!(lists(&b, &made).await, NONE);
     b.changed(&made, KeyChange::Plan(KeyPlan::Activate)).await;
-    let key = b.changed(&made, KeyChange::Publish { publication: Duration::from_secs(60) }).await;
+    let key = b.changed(&made, KeyChange::Publish { publication: Duration::from_mins(1) }).await;
     assert_eq!(lists(&b, &key).await, NONE);
     b.set(&key, "usable_from = 1").await;
     assert_eq!(lists(&b, &key).await, ["activate"]);
