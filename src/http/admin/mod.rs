@@ -83,9 +83,10 @@ async fn ready(State(state): State<AppState>) -> Response {
 
 fn describe(status: &Status) -> String {
     let trouble = status.stopped.iter().chain(status.processes.iter().filter_map(|p| p.last_error.as_ref()));
-    let trouble: Vec<_> = trouble.map(String::as_str).collect();
+    let trouble = trouble.map(String::as_str);
+    let trouble: Vec<_> = status.activation.advice().into_iter().chain(trouble).collect();
     let up = format!("{} of {} signer processes up", status.up(), status.processes.len());
-    if status.ready || trouble.is_empty() { up } else { format!("{up}: {}", trouble.join("; ")) }
+    if status.ready && status.activation.advice().is_none() || trouble.is_empty() { up } else { format!("{up}: {}", trouble.join("; ")) }
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
