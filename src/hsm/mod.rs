@@ -42,6 +42,7 @@ pub use health::HEALTH_KEY;
 pub use keeper::keep_pin;
 pub use management::{AdoptRequest, GenerateRequest, GeneratedKey};
 pub use options::{SignerCommand, SignerOptions};
+pub use public_key::thumbprint;
 pub use root_key::{ROOT_KEY, Unlocked};
 pub use signer::{Hashing, PinSource, TokenAddress, TokenAddressError, TokenConfig};
 pub use status::{Activation, ProcessState, ProcessStatus, Status};
