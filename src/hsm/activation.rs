@@ -152,16 +152,22 @@ impl Signer {
         self.wait_ready(shared.options.start_limit).await
     }
 
-    /// Finishes what is under way, ends the processes and forgets the PIN. Nothing signs until [`Signer::activate`].
+    /// Finishes what is under way, ends the processes and forgets the PIN. Nothing signs until [`Signer::activate`]. Once begun it goes on, whether
+    /// or not somebody waits for it.
     ///
     /// # Errors
     /// [`Error::Deadline`] when a process has not ended yet. It is on its way, and takes no more requests.
     pub async fn deactivate(&self) -> Result<(), Error> {
-        let shared = self.shared();
-        let _one = shared.changing.lock().await;
-        if shared.options.processes == 0 {
+        if self.shared().options.processes == 0 {
             return refuse("there are no signer processes here");
         }
+        let signer = self.clone();
+        tokio::spawn(async move { signer.end_processes().await }).await.unwrap_or(Err(Error::Unavailable))
+    }
+
+    async fn end_processes(&self) -> Result<(), Error> {
+        let shared = self.shared();
+        let _one = shared.changing.lock().await;
         tracing::info!("the HSM is taken out of service by hand");
         // From now on every request is refused; what has its place in the queue is finished.
         shared.change_gate(|gate| (gate.activation, gate.closed) = (Activation::Deactivated, None));
