@@ -31,8 +31,8 @@ fn operated(hsm: &SoftHsm) -> (SignerOptions, PathBuf) {
     counted(hsm, options)
 }
 
-fn pin(text: &str) -> Option<Pin> {
-    Some(Pin::new(text.to_owned().into()))
+fn pin(text: &str) -> Pin {
+    Pin::new(text.to_owned().into())
 }
 
 /// Whether a process runs; one that has ended and that nobody has waited for yet does not.
@@ -59,14 +59,14 @@ async fn it_waits_for_the_pin_and_needs_it_once() {
     assert_eq!(signer.reserve().unwrap_err(), Error::Unavailable);
     assert!(matches!(signer.activate(None).await, Err(Error::Refused(_))), "nothing says where the PIN would be");
     for bad in ["", "12\n34", &"1".repeat(1025)] {
-        assert!(matches!(signer.activate(pin(bad)).await, Err(Error::Refused(_))));
+        assert!(matches!(signer.activate(Some(pin(bad))).await, Err(Error::Refused(_))));
     }
     assert_eq!(starts(&log), 0, "nothing is started without a PIN");
 
-    signer.activate(pin(hsm.pin())).await.unwrap();
+    signer.activate(Some(pin(hsm.pin()))).await.unwrap();
     until(START, &signer, |s| s.up() == 2 && s.activation == Activation::Activated).await;
     assert_eq!(starts(&log), 3, "one tried the PIN, two serve");
-    assert!(matches!(signer.activate(pin(hsm.pin())).await, Err(Error::Refused(_))));
+    assert!(matches!(signer.activate(Some(pin(hsm.pin()))).await, Err(Error::Refused(_))));
     let key = Key::generate(&signer, SigningAlgorithm::Es256).await;
     key.sign(&signer, 0).await.unwrap();
     for pid in pids(&signer).into_iter().chain([std::process::id()]) {
@@ -76,6 +76,8 @@ async fn it_waits_for_the_pin_and_needs_it_once() {
         }
     }
 
+    // A service manager asks every process of a service to end, and the server has requests to finish yet.
+    send_signal(signer.status().keeper.unwrap(), Signal::TERM);
     // Who was killed is back without the operator.
     for place in [0, 1, 0] {
         let pid = signer.status().processes[place].pid.unwrap();
@@ -100,7 +102,7 @@ async fn a_wrong_pin_is_tried_once_and_forgotten() {
     let hsm = SoftHsm::new();
     let (options, log) = operated(&hsm);
     let signer = Signer::start(options);
-    match signer.activate(pin("0000000000-wrong")).await {
+    match signer.activate(Some(pin("0000000000-wrong"))).await {
         Err(Error::PinRefused(why)) => assert!(why.contains("CKR_PIN_INCORRECT") && !why.contains("0000000000-wrong"), "{why}"),
         other => panic!("{other:?}"),
     }
@@ -110,10 +112,10 @@ async fn a_wrong_pin_is_tried_once_and_forgotten() {
     assert_eq!((status.activation, status.keeper), (Activation::Waiting, None));
     assert!(status.stopped.unwrap().contains("CKR_PIN_INCORRECT"));
     assert!(matches!(signer.wait_ready(START).await, Err(Error::NotActivated(text)) if text.contains("CKR_PIN_INCORRECT")));
-    signer.activate(pin(hsm.pin())).await.unwrap();
+    signer.activate(Some(pin(hsm.pin()))).await.unwrap();
     assert_eq!(signer.status().stopped, None);
     signer.shutdown().await;
-    assert!(matches!(signer.activate(pin(hsm.pin())).await, Err(Error::Refused(_))), "not what has ended");
+    assert!(matches!(signer.activate(Some(pin(hsm.pin()))).await, Err(Error::Refused(_))), "not what has ended");
 }
 
 /// The PIN was changed behind a server's back.
@@ -122,7 +124,7 @@ async fn a_pin_that_went_wrong_later_is_tried_once_and_forgotten() {
     let hsm = SoftHsm::new();
     let (options, log) = operated(&hsm);
     let signer = Signer::start(options);
-    signer.activate(pin(hsm.pin())).await.unwrap();
+    signer.activate(Some(pin(hsm.pin()))).await.unwrap();
     until(START, &signer, |s| s.up() == 2).await;
     super::deployment::tool(&hsm, &["--change-pin", "--new-pin", "9876543210"]);
     send_signal(signer.status().processes[0].pid.unwrap(), Signal::KILL);
@@ -131,7 +133,7 @@ async fn a_pin_that_went_wrong_later_is_tried_once_and_forgotten() {
     let status = signer.status();
     assert_eq!((starts(&log), status.up(), status.ready, status.keeper), (4, 1, true, None));
     assert_eq!(status.processes[0].state, ProcessState::Stopped);
-    signer.activate(pin("9876543210")).await.unwrap();
+    signer.activate(Some(pin("9876543210"))).await.unwrap();
     until(START, &signer, |s| s.up() == 2).await;
 }
 
@@ -140,7 +142,7 @@ async fn out_of_service_under_load_nothing_is_cut_short_and_nothing_is_left() {
     let hsm = SoftHsm::new();
     let (options, _) = operated(&hsm);
     let signer = Signer::start(options);
-    signer.activate(pin(hsm.pin())).await.unwrap();
+    signer.activate(Some(pin(hsm.pin()))).await.unwrap();
     until(START, &signer, |s| s.up() == 2).await;
     let key = Arc::new(Key::generate(&signer, SigningAlgorithm::Es256).await);
     let load = Load::start(&signer, &key);
@@ -164,7 +166,7 @@ async fn out_of_service_under_load_nothing_is_cut_short_and_nothing_is_left() {
     assert_eq!((status.activation, status.ready, status.up(), status.keeper), (Activation::Deactivated, false, 0, None));
     assert!(matches!(signer.wait_ready(START).await, Err(Error::NotActivated(text)) if text.starts_with("taken out of service")));
 
-    signer.activate(pin(hsm.pin())).await.unwrap();
+    signer.activate(Some(pin(hsm.pin()))).await.unwrap();
     key.sign(&signer, 0).await.unwrap();
 }
 
@@ -173,7 +175,7 @@ async fn without_the_keeper_what_runs_goes_on_and_what_ends_waits_for_the_operat
     let hsm = SoftHsm::new();
     let (options, log) = operated(&hsm);
     let signer = Signer::start(options);
-    signer.activate(pin(hsm.pin())).await.unwrap();
+    signer.activate(Some(pin(hsm.pin()))).await.unwrap();
     until(START, &signer, |s| s.up() == 2).await;
     let key = Key::generate(&signer, SigningAlgorithm::Es256).await;
     send_signal(signer.status().keeper.unwrap(), Signal::KILL);
@@ -185,11 +187,11 @@ async fn without_the_keeper_what_runs_goes_on_and_what_ends_waits_for_the_operat
     send_signal(status.processes[0].pid.unwrap(), Signal::KILL);
     until(START, &signer, |s| s.processes[0].state == ProcessState::Stopped).await;
     let before = starts(&log);
-    assert!(matches!(signer.activate(pin("0000000000-wrong")).await, Err(Error::PinRefused(_))));
+    assert!(matches!(signer.activate(Some(pin("0000000000-wrong"))).await, Err(Error::PinRefused(_))));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((starts(&log), signer.status().up()), (before + 1, 1));
     key.sign(&signer, 1).await.unwrap();
-    signer.activate(pin(hsm.pin())).await.unwrap();
+    signer.activate(Some(pin(hsm.pin()))).await.unwrap();
     until(START, &signer, |s| s.up() == 2 && s.keeper.is_some()).await;
     key.sign(&signer, 2).await.unwrap();
 }
@@ -203,7 +205,7 @@ async fn with_a_configured_pin_the_operator_has_only_to_say_so() {
     let key = Key::generate(&signer, SigningAlgorithm::Es256).await;
     signer.deactivate().await.unwrap();
     assert_eq!((signer.status().activation, signer.status().up()), (Activation::Deactivated, 0));
-    assert!(matches!(signer.activate(pin(hsm.pin())).await, Err(Error::Refused(_))), "no PIN is taken that nobody asked for");
+    assert!(matches!(signer.activate(Some(pin(hsm.pin()))).await, Err(Error::Refused(_))), "no PIN is taken that nobody asked for");
     signer.activate(None).await.unwrap();
     assert_eq!(signer.status().activation, Activation::Automatic);
     key.sign(&signer, 0).await.unwrap();
