@@ -146,7 +146,10 @@ fn unknown_names_are_refused_with_the_nearest_right_one() {
         ("public_url = \"x\"", "unknown key hsm.public_url: did you mean http.public_url?"),
         ("slot = 3", "unknown key hsm.slot: [hsm] has module, token, token_label"),
         ("[htpp]", "passkey-hsm.toml:9:2: unknown key or section htpp: did you mean [http]?"),
-        ("[storage]\nurl = \"x\"", "unknown key or section storage: there is [database], [http], [hsm], [admin], [keys], [audit], [metadata], [log]"),
+        (
+            "[storage]\nurl = \"x\"",
+            "unknown key or section storage: there is [database], [http], [hsm], [admin], [keys], [audit], [metadata], [log]",
+        ),
         ("[http.limits]\nbody = 3", "unknown key http.limits: "),
     ] {
         let text =
