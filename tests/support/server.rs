@@ -49,7 +49,16 @@ pub struct ServerSpec {
 
 impl Default for ServerSpec {
     fn default() -> Self {
-        Self { database: None, dev: false, http: Vec::new(), scheduler: false, keys: Vec::new(), admin: Vec::new(), log_level: "info", env: Vec::new() }
+        Self {
+            database: None,
+            dev: false,
+            http: Vec::new(),
+            scheduler: false,
+            keys: Vec::new(),
+            admin: Vec::new(),
+            log_level: "info",
+            env: Vec::new(),
+        }
     }
 }
 
