@@ -97,6 +97,30 @@ async fn tls_and_nothing_else_is_spoken() {
 }
 
 #[tokio::test]
+async fn tokens_in_the_clear_are_warned_of() {
+    let everywhere = |admin: Vec<String>| ServerSpec {
+        env: vec![("PASSKEY_HSM_HTTP__ADMIN_ADDRESS".to_owned(), "0.0.0.0:0".to_owned())],
+        admin,
+        ..ServerSpec::default()
+    };
+    let warning = "can be reached from other hosts and speaks no TLS";
+    super::logged(&Server::start(everywhere(Vec::new())).await, warning).await;
+    let folder = SoftHsm::new();
+    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+    Authority::new("Example Servers").issue("localhost", Use::Server).write(&certificate, &key);
+    let admin = vec![format!("tls_certificate = {:?}", certificate.to_str().unwrap()), format!("tls_key = {:?}", key.to_str().unwrap())];
+    let server = Server::start(everywhere(admin)).await;
+    super::logged(&server, "listening on").await;
+    assert!(!server.log().contains(warning));
+    // A file that is wrong is found before anything is served.
+    drop(std::fs::write(&certificate, "nothing"));
+    let ready = server.folder.path().join("second.json");
+    let refused = server.cli(&["serve", "--ready-file", ready.to_str().unwrap()]);
+    let said = crate::support::server::text(&refused);
+    assert!(!refused.status.success() && said.contains("server.pem holds no certificate in PEM"), "{said}");
+}
+
+#[tokio::test]
 async fn who_says_nothing_is_not_waited_for() {
     let bench = Bench::start("token", &[]).await;
     let started = Instant::now();
