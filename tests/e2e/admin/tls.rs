@@ -44,7 +44,8 @@ impl Bench {
         }
         admin.extend(more.iter().map(|line| (*line).to_owned()));
         let http = vec!["header_timeout_ms = 1000".to_owned()];
-        Self { server: Server::start(ServerSpec { admin, http, ..ServerSpec::default() }).await, root, clients, _folder: folder }
+        let server = Server::start(ServerSpec { http, admin, ..ServerSpec::default() }).await;
+        Self { server, root, clients, _folder: folder }
     }
 
     fn api(&self, shown: Option<&Issued>) -> Api {
