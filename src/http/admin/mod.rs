@@ -19,7 +19,7 @@ use serde_json::Value;
 use self::caller::Need;
 pub use self::{
     caller::{AdminAccess, Credentials},
-    local::{Local, LocalAnswer},
+    local::Local,
 };
 use super::{
     AppState, Error,
@@ -27,6 +27,10 @@ use super::{
     openapi::{self, Document},
     public,
 };
+
+/// The bytes that a body may have, whatever less the public API's may: a vendor's attestation of a key has up to 1 MiB, and is sent in base64.
+/// No stranger's body is read.
+pub(super) const BODY_LIMIT: usize = 2 << 20;
 
 /// Where the metrics are read, in Prometheus' text form.
 #[derive(Clone)]
