@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Output, Setup, api_key,
+    client::Reach,
     output::{facts, table, warn},
-    setup::{block_on, name},
+    setup::{block_on, by, name, parse_rsa_bits},
+    tenant_end,
     tenant_file::TenantFile,
 };
 use crate::{
-    domain::{AttestationPolicy, MDS_ANCHORS, SigningAlgorithm, Tenant, TenantConfig, TenantId, rsa_bits},
+    domain::{AttestationPolicy, MDS_ANCHORS, SigningAlgorithm, Tenant, TenantConfig, TenantId},
     services::{CreatedTenant, NewTenant, Services, UpdateTenant},
 };
 
@@ -27,6 +29,10 @@ pub(super) enum Command {
         /// The tenant's id
         tenant: TenantId,
     },
+    /// Delete a tenant: it is gone for its users at once, and its keys are destroyed once it can no more be restored
+    Delete(tenant_end::Delete),
+    /// Restore a deleted tenant
+    Restore(tenant_end::Restore),
     /// Read and replace a tenant's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -88,14 +94,15 @@ pub(super) struct CreateArgs {
     resume: Option<TenantId>,
 }
 
-fn parse_rsa_bits(text: &str) -> Result<u32, String> {
-    let bits = text.parse::<u32>().map_err(|e| e.to_string())?;
-    rsa_bits(bits).map_err(|e| e.to_string())
-}
-
-pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+    let setup = match command {
+        Command::Delete(args) => return tenant_end::delete(reach, &args, output),
+        Command::Restore(args) => return tenant_end::restore(reach, &args, output),
+        _ => &Setup::load(reach.config)?,
+    };
     block_on(async {
         match command {
+            Command::Delete(_) | Command::Restore(_) => {}
             Command::Create(args) => create(setup, *args, output).await?,
             Command::List => list(setup, output).await?,
             Command::Show { tenant } => show(setup, tenant, output).await?,
@@ -110,7 +117,7 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
                 if let Some(settings) = &settings {
                     warn_of_anchors(&services, &settings.attestation).await?;
                 }
-                services.tenants.update(tenant, UpdateTenant { display_name, config, settings }).await?;
+                services.tenants.update(tenant, UpdateTenant { display_name, config: Some(config), settings }, &by()).await?;
                 output.show(&json!({ "updated": tenant }), |_| format!("Replaced the configuration of {tenant}."))?;
             }
         }
@@ -136,8 +143,8 @@ async fn create(setup: &Setup, args: CreateArgs, output: &Output) -> Result<(), 
     let services = setup.services().await?;
     setup.signer_ready(&services).await?;
     let created = match (resume, new) {
-        (Some(tenant), _) => services.tenants.resume(tenant, api_key_name.as_deref()).await,
-        (None, Some(new)) => services.tenants.create(new, api_key_name.as_deref()).await,
+        (Some(tenant), _) => services.tenants.resume(tenant, api_key_name.as_deref(), &by()).await,
+        (None, Some(new)) => services.tenants.create(new, api_key_name.as_deref(), &by()).await,
         (None, None) => return Err(Failure::usage("say which tenant to make")),
     };
     services.context.signer.shutdown().await;
@@ -160,7 +167,7 @@ impl CreateArgs {
         let mut settings = settings.unwrap_or_default();
         settings.algorithm = algorithm.unwrap_or(settings.algorithm);
         settings.rsa_bits = rsa_bits.unwrap_or(settings.rsa_bits);
-        Ok(NewTenant { display_name, config, settings })
+        Ok(NewTenant { display_name, config, settings, await_key: false })
     }
 
     /// The contract's configuration, from the few options that most tenants need; the rest is the contract's defaults.
@@ -188,9 +195,9 @@ fn created_json(created: &CreatedTenant) -> Value {
     json!({
         "id": created.tenant.id,
         "display_name": created.tenant.display_name,
-        "kid": created.key.id,
-        "algorithm": created.key.algorithm,
-        "token_serial": created.key.token_serial,
+        "kid": created.key.as_ref().map(|key| key.id),
+        "algorithm": created.tenant.settings.algorithm,
+        "token_serial": created.key.as_ref().and_then(|key| key.token_serial.as_ref()),
         "api_key": api_key,
     })
 }
@@ -201,8 +208,8 @@ fn render_created(created: &CreatedTenant) -> String {
     let shown = facts(&[
         ("tenant", tenant.id.to_string()),
         ("name", tenant.display_name.clone()),
-        ("signing key", format!("{} ({})", key.id, key.algorithm)),
-        ("on token", key.token_serial.clone().unwrap_or_default()),
+        ("signing key", key.as_ref().map(|key| format!("{} ({})", key.id, key.algorithm)).unwrap_or_default()),
+        ("on token", key.as_ref().and_then(|key| key.token_serial.clone()).unwrap_or_default()),
         ("api key", secret),
     ]);
     if api_key.is_some() { format!("{shown}\n\nThe API key is shown this once; only its hash is stored.") } else { shown }

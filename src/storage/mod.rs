@@ -25,6 +25,7 @@ mod error;
 mod evidence;
 mod key_attachments;
 mod key_changes;
+mod key_names;
 mod leases;
 mod metadata;
 mod migrations;

@@ -52,10 +52,14 @@ macro_rules! select_signing_keys {
 }
 
 impl Store {
-    /// The key that signs a tenant's tokens now.
+    /// The key that signs a tenant's tokens now. A deleted tenant has none.
     pub async fn active_signing_key(&self, tenant: TenantId) -> Result<Option<SigningKey>, Error> {
-        let row =
-            select_signing_keys!(self.reader().await?, fetch_optional, "WHERE tenant_id = $1 AND state = 'active'", tenant.as_uuid())?;
+        let row = select_signing_keys!(
+            self.reader().await?,
+            fetch_optional,
+            "WHERE tenant_id = $1 AND state = 'active' AND NOT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)",
+            tenant.as_uuid()
+        )?;
         row.map(SigningKey::try_from).transpose()
     }
 
@@ -189,7 +193,7 @@ pub(super) async fn settle_pending(tx: &mut Conn<'_>, key: &SigningKey) -> Resul
     Ok(updated == 1)
 }
 
-/// Whether a key may sign its tenant's tokens, read within a unit of work.
+/// Whether a key may sign its tenant's tokens, read within a unit of work: nothing more is stored for a tenant that was deleted meanwhile.
 pub(super) async fn is_active(tx: &mut Conn<'_>, tenant: TenantId, key: KeyId) -> Result<bool, Error> {
     struct Row {
         found: bool,
@@ -198,7 +202,10 @@ pub(super) async fn is_active(tx: &mut Conn<'_>, tenant: TenantId, key: KeyId) -
         tx,
         fetch_one,
         Row,
-        r#"SELECT EXISTS (SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND id = $2 AND state = 'active') AS "found!: bool""#,
+        r#"SELECT EXISTS (
+            SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND id = $2 AND state = 'active'
+                AND NOT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)
+        ) AS "found!: bool""#,
         tenant.as_uuid(),
         key.as_uuid()
     )?;

@@ -46,6 +46,7 @@ mod races;
 mod registration;
 mod root_secret;
 mod signing_keys;
+mod tenant_ends;
 mod tenants;
 mod transactions;
 mod used_challenges;
