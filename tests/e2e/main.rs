@@ -6,6 +6,7 @@ mod support;
 
 mod abuse;
 mod admin;
+mod approvals;
 mod attestation;
 mod audit;
 mod browser;
@@ -31,6 +32,7 @@ mod parallel;
 mod registration;
 mod root_secret;
 mod signals;
+mod signing_keys;
 mod tokens;
 mod transactions;
 mod trust;
