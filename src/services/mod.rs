@@ -9,6 +9,7 @@ mod authentication;
 mod credentials;
 mod flight;
 mod inspection;
+mod key_secrets;
 mod keys;
 mod metadata;
 mod registration;
@@ -39,6 +40,7 @@ pub use audit::Audit;
 pub use authentication::Authentication;
 pub use credentials::{AcceptedCredentials, Credentials};
 pub use inspection::{Anchors, ClaimedTransaction, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
+pub use key_secrets::{KeySecrets, NamedKey};
 pub use keys::{AdoptKey, By, KeyDossier, Keys, NewKey, REPLICA_LEASE, Rotate, Rotation, Scheduler};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
@@ -129,6 +131,8 @@ pub struct Services {
     pub tokens: Tokens,
     /// Signing keys under command.
     pub keys: Keys,
+    /// The same in the contract's form.
+    pub key_secrets: KeySecrets,
     /// What may need a second administrator.
     pub acts: Acts,
     /// Administrators.
@@ -154,6 +158,7 @@ impl Services {
             acts: Acts::new(context.clone(), keys.clone(), tenants.clone()),
             admins: Admins::new(context.clone(), audit.clone()),
             users: Users::new(context.clone()),
+            key_secrets: KeySecrets::new(context.clone(), keys.clone()),
             keys,
             tenants,
             api_keys: ApiKeys::new(context.clone()),

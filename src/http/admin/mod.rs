@@ -1,10 +1,16 @@
 //! The admin listener: the operators' API, health, metrics, and a page about the public API. Bound to loopback unless an operator says otherwise.
 
 mod admins;
+mod audit_logs;
 mod caller;
 mod health;
 mod local;
 mod operations;
+mod secrets;
+mod settings;
+mod submitted;
+mod tenants;
+mod users;
 
 use std::fmt;
 

@@ -3,6 +3,7 @@
 
 mod admins;
 mod health;
+mod tenants;
 
 use serde_json::Value;
 
@@ -10,10 +11,10 @@ use crate::http::openapi::Operation;
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
-    [health::operations(), admins::operations()].into_iter().flatten().collect()
+    [health::operations(), admins::operations(), tenants::operations()].into_iter().flatten().collect()
 }
 
 /// The forms that only this API's document has, by their names.
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
-    [health::schemas(), admins::schemas()].into_iter().flatten().collect()
+    [health::schemas(), admins::schemas(), tenants::schemas()].into_iter().flatten().collect()
 }
