@@ -119,6 +119,7 @@ ALTER TABLE audit_events ADD COLUMN actor text;
 ALTER TABLE audit_events ADD COLUMN key_id uuid;
 ALTER TABLE audit_events ADD COLUMN reason text;
 CREATE INDEX audit_events_of_all ON audit_events (created_at);
+CREATE INDEX audit_events_by_key ON audit_events (key_id, created_at) WHERE key_id IS NOT NULL;
 
 -- A tenant's end: out of sight at once, its keys and data gone after the grace period, the row and the audit trail kept.
 ALTER TABLE tenants ADD COLUMN deleted_at bigint;

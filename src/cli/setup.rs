@@ -3,17 +3,19 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     future::Future,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime;
 
 use super::Failure;
 use crate::{
     config::{self, Config},
-    domain::{Actor, ReplicaId, RequestMeta, SystemClock, SystemRng},
+    domain::{Actor, ReplicaId, RequestMeta, SystemClock, SystemRng, Timestamp, rsa_bits},
     hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
     services::{By, Context, Governance, RootSecret, Services, Trust},
     storage::Store,
@@ -121,6 +123,30 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 /// Whoever runs this command, for the audit log.
 pub(super) fn by() -> By {
     By { actor: Actor::Local { uid: rustix::process::geteuid().as_raw() }, reason: None, meta: RequestMeta::default() }
+}
+
+/// An instant of RFC 3339.
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
+    let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|e| format!("{text:?} is not a time such as 2026-01-31T12:00:00Z: {e}"))?;
+    let millis = i64::try_from(instant.unix_timestamp_nanos().div_euclid(1_000_000)).ok();
+    millis.map(Timestamp::from_millis).ok_or_else(|| format!("{text:?} is out of range"))
+}
+
+/// A size that RSA keys are made in.
+pub(super) fn parse_rsa_bits(text: &str) -> Result<u32, String> {
+    let bits = text.parse::<u32>().map_err(|e| e.to_string())?;
+    rsa_bits(bits).map_err(|e| e.to_string())
+}
+
+/// The configured token, for a person.
+pub(super) fn token_name(hsm: &config::Hsm) -> String {
+    let named = [&hsm.token, &hsm.token_label, &hsm.token_serial].into_iter().flatten().next();
+    named.map_or_else(|| "the token".to_owned(), |name| format!("token {name}"))
+}
+
+/// What this host is called, as servers write it down.
+pub(super) fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 
 /// Runs a command's future on a runtime of its own.

@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Output, Setup, api_key,
+    client::Reach,
     output::{facts, table, warn},
-    setup::{block_on, by, name},
+    setup::{block_on, by, name, parse_rsa_bits},
+    tenant_end,
     tenant_file::TenantFile,
 };
 use crate::{
-    domain::{AttestationPolicy, MDS_ANCHORS, SigningAlgorithm, Tenant, TenantConfig, TenantId, rsa_bits},
+    domain::{AttestationPolicy, MDS_ANCHORS, SigningAlgorithm, Tenant, TenantConfig, TenantId},
     services::{CreatedTenant, NewTenant, Services, UpdateTenant},
 };
 
@@ -27,6 +29,10 @@ pub(super) enum Command {
         /// The tenant's id
         tenant: TenantId,
     },
+    /// Delete a tenant: it is gone for its users at once, and its keys are destroyed once it can no more be restored
+    Delete(tenant_end::Delete),
+    /// Restore a deleted tenant
+    Restore(tenant_end::Restore),
     /// Read and replace a tenant's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -88,14 +94,15 @@ pub(super) struct CreateArgs {
     resume: Option<TenantId>,
 }
 
-fn parse_rsa_bits(text: &str) -> Result<u32, String> {
-    let bits = text.parse::<u32>().map_err(|e| e.to_string())?;
-    rsa_bits(bits).map_err(|e| e.to_string())
-}
-
-pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+    let setup = match command {
+        Command::Delete(args) => return tenant_end::delete(reach, &args, output),
+        Command::Restore(args) => return tenant_end::restore(reach, &args, output),
+        _ => &Setup::load(reach.config)?,
+    };
     block_on(async {
         match command {
+            Command::Delete(_) | Command::Restore(_) => {}
             Command::Create(args) => create(setup, *args, output).await?,
             Command::List => list(setup, output).await?,
             Command::Show { tenant } => show(setup, tenant, output).await?,

@@ -99,6 +99,19 @@ impl Store {
         rows.into_iter().map(AuditEvent::try_from).collect()
     }
 
+    /// A signing key's events, the oldest first, at most `limit`.
+    pub async fn audit_events_of_key(&self, tenant: TenantId, kid: KeyId, limit: u32) -> Result<Vec<AuditEvent>, Error> {
+        let rows = select_audit_events!(
+            self.reader().await?,
+            fetch_all,
+            "WHERE tenant_id = $1 AND key_id = $2 ORDER BY created_at, id LIMIT $3",
+            tenant.as_uuid(),
+            kid.as_uuid(),
+            i64::from(limit)
+        )?;
+        rows.into_iter().map(AuditEvent::try_from).collect()
+    }
+
     /// A page of the tenant's events that `filter` lets through, newest first, and how many it lets through in all. The number is read
     /// first: an event that is written meanwhile may be on the page and not in the number.
     pub async fn audit_log(&self, tenant: TenantId, filter: &AuditFilter, page: Page) -> Result<(Vec<AuditEvent>, u64), Error> {

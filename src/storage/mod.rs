@@ -60,6 +60,7 @@ pub use key_changes::{DueKeys, KeyNotices};
 pub use metadata::MetadataUpdate;
 pub use registration::RegistrationCommit;
 pub use root_secret::{RootEnvelope, RootFingerprint, StoredRootSecret};
+pub use signing_keys::KeyFilter;
 
 /// Which database is behind a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

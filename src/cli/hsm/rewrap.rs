@@ -6,34 +6,31 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Subcommand;
+use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Output, Setup, setup::block_on};
+use super::super::{Failure, Output, Setup, setup::block_on};
 use crate::{
     config::Config,
     services::{Context, RootSecret, RootSecretError, RootSecretState},
 };
 
 /// What helps where a token does not open the secret.
-pub(super) const REWRAP_ADVICE: &str = "run `passkey-hsm hsm rewrap --from FILE` with the configuration of a token that opens it, or, if there \
+pub(in crate::cli) const REWRAP_ADVICE: &str = "run `passkey-hsm hsm rewrap --from FILE` with the configuration of a token that opens it, or, if there \
                                         is none any more, `passkey-hsm hsm rewrap --new-secret`";
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Let the configured token open the deployment's root secret
-    Rewrap {
-        /// A configuration file whose [hsm] section is that of a token that opens the secret
-        #[arg(long, value_name = "FILE", conflicts_with = "new_secret")]
-        from: Option<PathBuf>,
-        /// Make a new secret: logins under way fail, every other token has to be rewrapped
-        #[arg(long)]
-        new_secret: bool,
-    },
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Rewrap {
+    /// A configuration file whose [hsm] section is that of a token that opens the secret
+    #[arg(long, value_name = "FILE", conflicts_with = "new_secret")]
+    from: Option<PathBuf>,
+    /// Make a new secret: logins under way fail, every other token has to be rewrapped
+    #[arg(long)]
+    new_secret: bool,
 }
 
-pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
-    let Command::Rewrap { from, new_secret } = command;
+pub(super) fn run(setup: &Setup, args: Rewrap, output: &Output) -> Result<ExitCode, Failure> {
+    let Rewrap { from, new_secret } = args;
     block_on(async {
         let services = setup.services().await?;
         let context = &services.context;
