@@ -10,6 +10,7 @@
 //! - [`metadata`]: a metadata service that publishes and revokes; [`web`]: where it is fetched
 //! - [`openapi`]: answers held against the program's own description of them
 //! - [`mint`]: tokens to try on those who verify them
+//! - [`tls`]: certificates of servers and administrators
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part; the tests are the only readers")]
 
 pub mod api;
@@ -29,4 +30,5 @@ pub mod postgres;
 pub mod server;
 pub mod softhsm;
 pub mod statements;
+pub mod tls;
 pub mod web;
