@@ -2,7 +2,7 @@
 
 use super::{Context, Error, keys::By, vouching::settle};
 use crate::{
-    domain::{ApiKey, ApiKeyId, ApiKeyRecord, AuditEvent, AuditEventId, AuditEventType, RequestMeta, TenantId},
+    domain::{ApiKey, ApiKeyId, ApiKeyRecord, AuditEvent, AuditEventId, AuditEventType, TenantId},
     storage,
 };
 
@@ -29,7 +29,7 @@ impl ApiKeys {
     pub async fn create(&self, tenant: TenantId, name: &str, by: &By) -> Result<(ApiKeyRecord, ApiKey), Error> {
         self.context.store.tenant(tenant).await?.ok_or(Error::TenantNotFound(tenant))?;
         let (record, key) = new_key(&self.context, tenant, name);
-        let event = event_by(&self.context, tenant, AuditEventType::ApiKeyCreated, by);
+        let event = event(&self.context, tenant, AuditEventType::ApiKeyCreated, by);
         match self.context.store.add_api_key(&record, &key.hash(), &event).await {
             Err(storage::Error::Conflict) => Err(Error::Conflict(format!("the tenant already has a key named {name}"))),
             added => Ok(settle(&self.context, &event, added, || ()).await.map(|()| (record, key))?),
@@ -44,7 +44,7 @@ impl ApiKeys {
 
     /// Revokes a key at once and for good; `false` when there is no such key, or it was revoked before.
     pub async fn revoke(&self, tenant: TenantId, id: ApiKeyId, by: &By) -> Result<bool, Error> {
-        let event = event_by(&self.context, tenant, AuditEventType::ApiKeyRevoked, by);
+        let event = event(&self.context, tenant, AuditEventType::ApiKeyRevoked, by);
         let revoked = self.context.store.revoke_api_key(tenant, id, event.created_at, &event).await;
         settle(&self.context, &event, revoked, || true).await
     }
@@ -57,30 +57,20 @@ pub(super) fn new_key(context: &Context, tenant: TenantId, name: &str) -> (ApiKe
     (ApiKeyRecord { id, tenant_id: tenant, name: name.to_owned(), created_at: context.clock.now(), revoked_at: None }, key)
 }
 
-/// An event that nobody is named for yet.
-pub(super) fn event(context: &Context, tenant: TenantId, event_type: AuditEventType) -> AuditEvent {
+/// An event that an administrator, an operator or the scheduler caused, with the reason that was given.
+pub(super) fn event(context: &Context, tenant: TenantId, event_type: AuditEventType, by: &By) -> AuditEvent {
     AuditEvent {
         id: AuditEventId::random(&*context.rng),
         tenant_id: tenant,
         event_type,
         error: None,
-        meta: RequestMeta::default(),
+        meta: by.meta.clone(),
         actor_user_id: None,
         credential_id: None,
         transaction_id: None,
-        actor: None,
-        key_id: None,
-        reason: None,
-        created_at: context.clock.now(),
-    }
-}
-
-/// An event that an administrator, an operator or the scheduler caused, with the reason that was given.
-pub(super) fn event_by(context: &Context, tenant: TenantId, event_type: AuditEventType, by: &By) -> AuditEvent {
-    AuditEvent {
-        meta: by.meta.clone(),
         actor: Some(by.actor.to_string()),
+        key_id: None,
         reason: by.reason.as_ref().map(|reason| reason.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()),
-        ..event(context, tenant, event_type)
+        created_at: context.clock.now(),
     }
 }

@@ -5,7 +5,7 @@ mod end;
 
 use super::{
     Context, Error,
-    api_keys::{event_by, new_key},
+    api_keys::{event, new_key},
     keys::By,
 };
 use crate::{
@@ -147,7 +147,7 @@ impl Tenants {
         };
         let api_key = api_key_name.map(|name| new_key(&self.context, tenant.id, name));
         let hashed = api_key.as_ref().map(|(record, secret)| (record, secret.hash()));
-        let generated = AuditEvent { key_id: Some(key.id), ..event_by(&self.context, tenant.id, AuditEventType::SigningKeyGenerated, by) };
+        let generated = AuditEvent { key_id: Some(key.id), ..event(&self.context, tenant.id, AuditEventType::SigningKeyGenerated, by) };
         let events = self.events(tenant.id, Some(generated), api_key.is_some(), by);
         let completed = self.context.store.complete_tenant(tenant.id, &key, hashed.as_ref().map(|(r, h)| (*r, h)), &events).await?;
         failpoint::hit("tenant.completed");
@@ -165,7 +165,7 @@ impl Tenants {
 
     /// What is written down of a tenant's making.
     fn events(&self, tenant: TenantId, generated: Option<AuditEvent>, api_key: bool, by: &By) -> Vec<AuditEvent> {
-        let event = |event_type| event_by(&self.context, tenant, event_type, by);
+        let event = |event_type| event(&self.context, tenant, event_type, by);
         let api_key = api_key.then(|| event(AuditEventType::ApiKeyCreated));
         [Some(event(AuditEventType::TenantCreated)), generated, api_key].into_iter().flatten().collect()
     }

@@ -1,6 +1,6 @@
 //! Users, as operators see them.
 
-use super::{Context, Error, api_keys::event_by, keys::By, vouching::settle};
+use super::{Context, Error, api_keys::event, keys::By, vouching::settle};
 use crate::domain::{AuditEventType, Credential, Order, Page, TenantId, Transaction, User, UserRowId};
 
 /// How many transactions of a user are shown at most, and how many characters of data with them: there are no pages of them, and one tenant's
@@ -57,7 +57,7 @@ impl Users {
     /// # Errors
     /// [`Error::UserNotFound`], also when it is another tenant's.
     pub async fn delete(&self, tenant: TenantId, id: UserRowId, by: &By) -> Result<(), Error> {
-        let event = event_by(&self.context, tenant, AuditEventType::UserDeleted, by);
+        let event = event(&self.context, tenant, AuditEventType::UserDeleted, by);
         let deleted = self.context.store.delete_user(tenant, id, &event).await;
         if settle(&self.context, &event, deleted, || true).await? { Ok(()) } else { Err(Error::UserNotFound) }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Error, Tenants, event_by};
+use super::{Error, Tenants, event};
 use crate::{
     domain::{AuditEvent, AuditEventType, Tenant, TenantConfig, TenantId, TenantSettings},
     services::{keys::By, vouching::settle},
@@ -24,7 +24,7 @@ impl Tenants {
     /// there stay what they are. The audit event says which members are other than before.
     pub async fn update(&self, id: TenantId, change: UpdateTenant, by: &By) -> Result<(), Error> {
         let before = self.get(id).await?;
-        let event = event_by(&self.context, id, AuditEventType::TenantConfigChanged, by);
+        let event = event(&self.context, id, AuditEventType::TenantConfigChanged, by);
         let event = AuditEvent { reason: Some(reason(by, &changes(&before, &change)?)), ..event };
         let (name, config, settings) = (change.display_name.as_deref(), change.config.as_ref(), change.settings.as_ref());
         let updated = self.context.store.update_tenant(id, name, config, settings, &event).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Tenants, event_by};
+use super::{Error, Tenants, event};
 use crate::{
     domain::{Actor, AuditEventType, DeletedTenant, RequestMeta, TenantId},
     services::{keys::By, vouching::settle},
@@ -27,7 +27,7 @@ impl Tenants {
     /// [`Error::TenantNotFound`], also when it is deleted already.
     pub async fn delete(&self, id: TenantId, by: &By) -> Result<(), Error> {
         let now = self.context.store.database_now().await?;
-        let event = event_by(&self.context, id, AuditEventType::TenantDeleted, by);
+        let event = event(&self.context, id, AuditEventType::TenantDeleted, by);
         let deleted = self.context.store.delete_tenant(id, now, now + self.context.governance.deletion_grace, &event).await;
         if settle(&self.context, &event, deleted, || true).await? { Ok(()) } else { Err(Error::TenantNotFound(id)) }
     }
@@ -38,7 +38,7 @@ impl Tenants {
     /// [`Error::TenantNotFound`] when no tenant of this id is deleted; [`Error::Conflict`] when it is too late.
     pub async fn restore(&self, id: TenantId, by: &By) -> Result<(), Error> {
         let now = self.context.store.database_now().await?;
-        let event = event_by(&self.context, id, AuditEventType::TenantRestored, by);
+        let event = event(&self.context, id, AuditEventType::TenantRestored, by);
         let restored = self.context.store.restore_tenant(id, now + LAST_CHANCE, &event).await;
         if settle(&self.context, &event, restored, || true).await? {
             return Ok(());
@@ -84,7 +84,7 @@ impl Tenants {
                 Some(0) => {
                     let scheduler = Actor::Scheduler { replica: self.context.replica };
                     let by = By { actor: scheduler, reason: None, meta: RequestMeta::default() };
-                    let event = event_by(&self.context, id, AuditEventType::TenantPurged, &by);
+                    let event = event(&self.context, id, AuditEventType::TenantPurged, &by);
                     let purged = store.purge_tenant(id, now, &event).await;
                     return settle(&self.context, &event, purged, || true).await;
                 }
