@@ -56,9 +56,9 @@ async fn a_deleted_tenant_is_out_of_sight_and_can_come_back(server: Server) {
 
 /// How many private keys the token has of this `CKA_ID`, in the eyes of another program.
 fn private_halves(server: &Server, kid: &str) -> usize {
+    let args = ["--token-label", "passkey-test", "--login", "--pin", "env:PIN", "--list-objects", "--type", "privkey"];
     let id = kid.replace('-', "");
-    let args = ["--token-label", "passkey-test", "--login", "--pin", "env:PIN", "--list-objects", "--type", "privkey", "--id", &id];
-    server.folder.tool(&args, "").matches("Private Key Object").count()
+    server.folder.tool(&args, "").lines().filter(|line| line.trim_start().starts_with("ID:") && line.contains(&id)).count()
 }
 
 async fn purged(admin: &Api, tenant: &Tenant) -> Value {

@@ -37,7 +37,7 @@ async fn rows_of_tenants(server: Server) {
                 json!({"display_name": 7, "config": config()}),
                 400,
                 "unable to process request",
-                "Unmarshal type error: expected=string, got=number, field=display_name, offset=222",
+                "Unmarshal type error: expected=string, got=number, field=display_name, offset=17",
             ),
             ("GET", "/tenants/nobody".to_owned(), Value::Null, 400, "tenant_id must be a valid uuid4", ""),
             ("GET", format!("/tenants/{NOBODY}"), Value::Null, 404, "tenant not found", ""),
