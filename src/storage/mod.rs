@@ -26,6 +26,7 @@ mod evidence;
 mod key_attachments;
 mod key_changes;
 mod key_names;
+mod key_policy;
 mod leases;
 mod metadata;
 mod migrations;

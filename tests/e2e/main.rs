@@ -22,6 +22,7 @@ mod http;
 mod inspect;
 mod instruments;
 mod isolation;
+mod keys;
 mod login;
 mod lost_replies;
 mod metadata;
