@@ -185,11 +185,6 @@ impl Store {
     }
 }
 
-/// In the place of what is not built yet.
-pub(crate) fn unbuilt<T>() -> Result<T, Error> {
-    Err(Error::Corrupt("not built yet".to_owned()))
-}
-
 /// Says which engine; an address can hold a password.
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use axum::{Extension, extract::State, response::Response};
 use hyper::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::{AppState, Error, caller::Command, submitted::submitted, tenants::without_place};
+use super::{AppState, Error, approvals::submitted_silently, caller::Command, tenants::without_place};
 use crate::{
     domain::{Act, Permission, TenantId, TenantSettings},
     http::{error, json::GoJson},
@@ -67,5 +67,5 @@ async fn change(state: &AppState, id: TenantId, settings: TenantSettings, comman
         return Err(Error::forbidden(why));
     }
     let act = Act::ChangePolicy { tenant: id, settings: Box::new(settings) };
-    Ok(submitted(state.services.acts.submit(&command.caller, act, by).await?))
+    Ok(submitted_silently(state.services.acts.submit(&command.caller, act, by).await?))
 }

@@ -4,7 +4,7 @@ use axum::{Extension, extract::State, response::Response};
 use hyper::{HeaderMap, Uri};
 use serde::Serialize;
 
-use super::{AppState, Error, caller::Command, secrets::SecretResponse, submitted::submitted};
+use super::{AppState, Error, approvals::submitted_silently, caller::Command, secrets::SecretResponse};
 use crate::{
     domain::{Act, Caller, Permission, TenantConfig, TenantId, TenantSettings},
     http::{
@@ -134,7 +134,7 @@ pub(super) async fn delete(
     command: Command,
 ) -> Result<Response, Error> {
     let (_, by) = command.read_loosely()?;
-    Ok(submitted(state.services.acts.submit(&command.caller, Act::DeleteTenant { tenant }, &by).await?))
+    Ok(submitted_silently(state.services.acts.submit(&command.caller, Act::DeleteTenant { tenant }, &by).await?))
 }
 
 /// Brings a deleted tenant back.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{NOBODY, ask, changed, config, events, members, refused, tenant};
 use crate::{engines, support::server::Server};
 
-engines! { rows_of_tenants, a_configuration_is_replaced_whole, a_tenant_can_wait_for_its_key }
+engines! { rows_of_tenants, a_configuration_is_replaced_whole, a_tenant_can_wait_for_its_key, without_the_hsm_no_tenant_is_made }
 
 /// The contract's own example (1.13).
 const NOTHING_GIVEN: &str = "display_name is a required field and allowed_origins is a required field and allow_unsafe_wildcard is a required \
@@ -149,7 +149,34 @@ async fn a_tenant_can_wait_for_its_key(server: Server) {
     assert_eq!(got["awaiting_key"], true);
     assert_eq!(tenant.jwks().await.json(), json!({"keys": []}));
     let draft = tenant.draft("ann", crate::support::authenticator::Format::None, crate::support::keys::Algorithm::Es256).await;
-    let waits = tenant.finalize(draft.body().to_string()).await;
-    let details = waits.problem(503, "Service Unavailable");
+    let body = draft.body().to_string();
+    let details = tenant.finalize(body.clone()).await.problem(503, "Service Unavailable");
     assert!(details.contains("has no active signing key"), "{details}");
+
+    // The ceremony: another program makes the key, and it is adopted.
+    let made = ["--keypairgen", "--key-type", "EC:prime256v1", "--id", "c0ffee", "--label", "ceremony of may", "--usage-sign"];
+    server.folder.tool(&[&["--token-label", "passkey-test", "--login", "--pin", "env:PIN"], made.as_slice()].concat(), "");
+    let adopt = json!({"cka_id": "c0ffee", "algorithm": "ES256", "plan": "activate"});
+    let adopted = ask(&admin, "POST", &format!("/tenants/{}/signing_keys/adopt", tenant.id), &adopt).await;
+    assert!(adopted.status < 300, "{}", adopted.body);
+    // Nothing was used up: the same answer does.
+    tenant.finalize(body).await.token();
+    assert_eq!(members(&admin.get(&format!("/tenants/{}", tenant.id)).await.json()), ["config", "display_name", "id"]);
+    let [key] = &admin.get(&format!("/tenants/{}/secrets/jwk", tenant.id)).await.json().as_array().unwrap()[..] else { panic!("one key") };
+    assert_eq!(key["secret"], tenant.jwks().await.json()["keys"][0]["kid"]);
+}
+
+/// Without the HSM no tenant is made, and nothing of one is seen; what waits for a key needs none.
+async fn without_the_hsm_no_tenant_is_made(mut server: Server) {
+    let admin = server.admin_as("admin", &[]).await;
+    server.terminate();
+    std::fs::write(server.folder.pin_file(), "0000\n").unwrap();
+    server.restart_unready().await;
+    let admin = server.admin_api().with_token(admin.token());
+    let new = json!({"display_name": "Example", "config": config()});
+    let answer = ask(&admin, "POST", "/tenants", &new).await;
+    assert!(answer.problem(503, "Service Unavailable").contains("the HSM is not available"), "{}", answer.body);
+    assert_eq!(admin.get("/tenants").await.json(), json!([]));
+    let waiting = json!({"display_name": "Ceremony", "config": config(), "await_key": true});
+    assert_eq!(ask(&admin, "POST", "/tenants", &waiting).await.status, 201);
 }

@@ -285,8 +285,8 @@ fn array(description: &str, item: &str) -> Value {
 }
 
 fn waits() -> Value {
-    let schema = json!({"type": "object"});
-    json!({"description": "It waits for a second administrator: the request", "content": {"application/json": {"schema": schema}}})
+    let content = json!({"application/json": {"schema": reference("Approval")}});
+    json!({"description": "It waits for a second administrator: the request", "content": content})
 }
 
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
