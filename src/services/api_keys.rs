@@ -31,7 +31,7 @@ impl ApiKeys {
         let (record, key) = new_key(&self.context, tenant, name);
         let event = event(&self.context, tenant, AuditEventType::ApiKeyCreated, by);
         match self.context.store.add_api_key(&record, &key.hash(), &event).await {
-            Err(storage::Error::Conflict) => Err(Error::Conflict(format!("the tenant already has a key named {name}"))),
+            Err(storage::Error::Conflict) => Err(name_taken(name)),
             added => Ok(settle(&self.context, &event, added, || ()).await.map(|()| (record, key))?),
         }
     }
@@ -48,6 +48,11 @@ impl ApiKeys {
         let revoked = self.context.store.revoke_api_key(tenant, id, event.created_at, &event).await;
         settle(&self.context, &event, revoked, || true).await
     }
+}
+
+/// Names of API keys and of signing keys are one space.
+pub(super) fn name_taken(name: &str) -> Error {
+    Error::Conflict(format!("the tenant already has an API key named {name}, or a signing key"))
 }
 
 /// A fresh key and the row that stands for it.

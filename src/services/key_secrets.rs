@@ -2,6 +2,7 @@
 
 use super::{
     Context, Error, Keys,
+    api_keys::name_taken,
     keys::{By, NewKey, Rotate},
 };
 use crate::{
@@ -50,13 +51,12 @@ impl KeySecrets {
     /// another key is in the making.
     pub async fn create(&self, tenant: TenantId, name: &str, by: &By) -> Result<NamedKey, Error> {
         self.context.store.tenant(tenant).await?.ok_or(Error::TenantNotFound(tenant))?;
-        let taken = || Error::Conflict(format!("the tenant already has a key named {name}"));
         if self.context.store.is_key_name(tenant, name).await? {
-            return Err(taken());
+            return Err(name_taken(name));
         }
         let key = self.keys.generate(tenant, NewKey { algorithm: None, rsa_bits: None, plan: KeyPlan::Activate }, by).await?;
         match self.context.store.name_signing_key(tenant, key.id, Some(name)).await {
-            Err(storage::Error::Conflict) => Err(taken()),
+            Err(storage::Error::Conflict) => Err(name_taken(name)),
             named => Ok(named.map(|()| NamedKey { key, name: name.to_owned() })?),
         }
     }

@@ -88,7 +88,7 @@ async fn rows_of_api_keys(server: Server) {
         assert!(!text.contains(&secret[..16]) && !text.contains(&tenant.api_key[..16]));
     }
     let taken = ask(&admin, "POST", &path, &json!({"name": "backend"})).await;
-    assert_eq!(taken.problem(409, "unable to create key"), "the tenant already has a key named backend");
+    assert_eq!(taken.problem(409, "unable to create key"), "the tenant already has an API key named backend, or a signing key");
 
     // Once deleted it opens nothing, and its name is free.
     let id = made["id"].as_str().unwrap();
@@ -114,7 +114,7 @@ async fn rows_of_jwk_secrets(server: Server) {
 
     // Names are one space with those of API keys.
     let taken = ask(&admin, "POST", &path, &json!({"name": "Initial API Key"})).await;
-    assert_eq!(taken.problem(409, "unable to create key"), "the tenant already has a key named Initial API Key");
+    assert_eq!(taken.problem(409, "unable to create key"), "the tenant already has an API key named Initial API Key, or a signing key");
     let made = ask(&admin, "POST", &path, &json!({"name": "next"})).await;
     assert_eq!((made.status, members(&made.json())), (201, vec!["created_at", "id", "name", "secret"]), "{}", made.body);
     let kid = made.json()["id"].as_str().unwrap().to_owned();
