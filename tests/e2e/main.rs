@@ -6,6 +6,7 @@ mod support;
 
 mod abuse;
 mod admin;
+mod admin_contract;
 mod approvals;
 mod attestation;
 mod audit;
