@@ -6,6 +6,8 @@ mod support;
 
 mod abuse;
 mod admin;
+mod admin_contract;
+mod approvals;
 mod attestation;
 mod audit;
 mod browser;
@@ -33,6 +35,7 @@ mod parallel;
 mod registration;
 mod root_secret;
 mod signals;
+mod signing_keys;
 mod tokens;
 mod transactions;
 mod trust;

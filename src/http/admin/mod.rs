@@ -1,10 +1,20 @@
 //! The admin listener: the operators' API, health, metrics, and a page about the public API. Bound to loopback unless an operator says otherwise.
 
 mod admins;
+mod approvals;
+mod audit_logs;
 mod caller;
 mod health;
+mod hsm;
+mod inventory;
+mod key_json;
 mod local;
 mod operations;
+mod secrets;
+mod settings;
+mod signing_keys;
+mod tenants;
+mod users;
 
 use std::fmt;
 
