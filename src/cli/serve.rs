@@ -222,7 +222,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 const SWEEP_GRACE: Duration = Duration::from_hours(1);
 const SWEEP_BATCH: u32 = 1000;
 
-/// Removes ended ceremonies and used challenges, for ever.
+/// Removes ended ceremonies, used challenges, and audit events past their time, for ever.
 async fn sweep(services: Services) {
     let context = &services.context;
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
@@ -235,6 +235,9 @@ async fn sweep(services: Services) {
         }
         if let Err(error) = in_batches(|| context.store.sweep_used_challenges(ended_before, SWEEP_BATCH)).await {
             tracing::warn!(%error, "used challenges could not be removed: {error}");
+        }
+        if let Err(error) = in_batches(|| services.audit.sweep(SWEEP_BATCH)).await {
+            tracing::warn!(%error, "audit events past their time could not be removed: {error}");
         }
     }
 }

@@ -15,9 +15,9 @@ use tokio::runtime;
 use super::Failure;
 use crate::{
     config::{self, Config},
-    domain::{ReplicaId, SystemClock, SystemRng, Timestamp, rsa_bits},
+    domain::{Actor, ReplicaId, RequestMeta, SystemClock, SystemRng, Timestamp, rsa_bits},
     hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
-    services::{Context, Governance, RootSecret, Services, Trust},
+    services::{By, Context, Governance, RootSecret, Services, Trust},
     storage::Store,
     telemetry,
 };
@@ -142,6 +142,11 @@ pub(super) fn token_name(hsm: &config::Hsm) -> String {
 /// What this host is called, as servers write it down.
 pub(super) fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+/// Whoever runs this command, for the audit log.
+pub(super) fn by() -> By {
+    By { actor: Actor::Local { uid: rustix::process::geteuid().as_raw() }, reason: None, meta: RequestMeta::default() }
 }
 
 /// Runs a command's future on a runtime of its own.

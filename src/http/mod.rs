@@ -33,7 +33,7 @@ use url::Url;
 
 use self::error::Error;
 pub use self::{
-    admin::{AdminAccess, Credentials, Local, LocalAnswer, Metrics},
+    admin::{AdminAccess, Credentials, Local, Metrics},
     dev::DevTenant,
     meta::TrustedProxies,
     server::{Limits, Server},

@@ -19,7 +19,7 @@ use serde_json::Value;
 use self::caller::Need;
 pub use self::{
     caller::{AdminAccess, Credentials},
-    local::{Local, LocalAnswer},
+    local::Local,
 };
 use super::{
     AppState, Error,
