@@ -36,6 +36,19 @@ pub(super) struct Reach<'a> {
     pub(super) options: &'a ClientOptions,
 }
 
+impl Reach<'_> {
+    /// The configuration, for commands that work on this host alone.
+    ///
+    /// # Errors
+    /// When a server elsewhere is meant.
+    pub(super) fn setup(&self) -> Result<Setup, Failure> {
+        if self.options.is_remote() {
+            return Err(Failure::usage("this command works on the server's own host alone, without --server"));
+        }
+        Setup::load(self.config)
+    }
+}
+
 /// What a command needs where no server does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
@@ -99,7 +112,7 @@ impl AdminClient {
         let way = if reach.options.is_remote() {
             Way::Server(reach.options.remote()?)
         } else {
-            Box::pin(choose(Box::new(Setup::load(reach.config)?), need)).await?
+            Box::pin(choose(Box::new(Setup::quiet(reach.config)?), need)).await?
         };
         Ok(Self { way, token })
     }

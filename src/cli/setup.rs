@@ -36,6 +36,14 @@ impl Setup {
         Ok(Self { config })
     }
 
+    /// The same for commands whose own requests are nothing to tell of: only what goes wrong is logged, unless the environment asks for more.
+    pub(super) fn quiet(file: Option<&Path>) -> Result<Self, Failure> {
+        let config = Config::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
+        let log = config::Log { level: config.log.level.min(tracing::Level::WARN), ..config.log.clone() };
+        telemetry::init_logs(&log).map_err(|e| Failure::usage(e.to_string()))?;
+        Ok(Self { config })
+    }
+
     /// Connects to the database.
     pub(super) async fn open_store(&self) -> Result<Store, Failure> {
         let database = &self.config.database;
@@ -146,7 +154,12 @@ pub(super) fn host_name() -> String {
 
 /// Whoever runs this command, for the audit log.
 pub(super) fn by() -> By {
-    By { actor: Actor::Local { uid: rustix::process::geteuid().as_raw() }, reason: None, meta: RequestMeta::default() }
+    By { actor: Actor::Local { uid: uid() }, reason: None, meta: RequestMeta::default() }
+}
+
+/// The user id of whoever runs this command.
+pub(super) fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Runs a command's future on a runtime of its own.

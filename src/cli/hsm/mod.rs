@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::rewrap::REWRAP_ADVICE;
 use super::{
-    Failure, Output, Setup, approval,
+    Failure, Output, approval,
     client::{AdminClient, Answer, Need, Reach, with_client},
     key::Why,
     output::{outline, table},
@@ -63,7 +63,7 @@ pub(super) struct Activate {
 
 pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Result<ExitCode, Failure> {
     match command {
-        Command::Rewrap(args) => rewrap::run(&Setup::load(reach.config)?, args, output),
+        Command::Rewrap(args) => rewrap::run(&reach.setup()?, reach, args, output),
         Command::Info => with_client(reach, Need::Token, async |client| {
             let info = client.get("/hsm").await?;
             output.show(&info, outline)?;
