@@ -115,7 +115,9 @@ pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Resul
                 let file = TenantFile::describe(&services.tenants.get(tenant).await?)?;
                 super::output::line(&serde_json::to_string_pretty(&file)?)?;
             }
-            Command::Config(ConfigCommand::Set { tenant, file }) => return set(setup, reach, tenant, TenantFile::read(&file)?, output).await,
+            Command::Config(ConfigCommand::Set { tenant, file }) => {
+                return set(setup, reach, tenant, TenantFile::read(&file)?, output).await;
+            }
         }
         Ok(ExitCode::SUCCESS)
     })

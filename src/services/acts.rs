@@ -264,6 +264,6 @@ fn event(context: &Context, approval: &Approval, event_type: AuditEventType, by:
         key_id: approval.act.key(),
         reason: Some(reason.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()),
         meta: by.meta.clone(),
-        ..super::api_keys::event(context, approval.tenant_id.unwrap_or(AuditEvent::DEPLOYMENT), event_type)
+        ..super::api_keys::event(context, approval.tenant_id.unwrap_or(AuditEvent::DEPLOYMENT), event_type, by)
     }
 }
