@@ -1,5 +1,7 @@
 //! The command line as operators and their scripts use it.
 
+mod administrators;
+
 use std::{fs, process::Command};
 
 use passkey_hsm::domain::KeyId;
