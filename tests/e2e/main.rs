@@ -5,6 +5,7 @@
 mod support;
 
 mod abuse;
+mod admin;
 mod attestation;
 mod audit;
 mod browser;

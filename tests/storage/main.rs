@@ -22,6 +22,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod admins;
 mod anchors;
 mod api_keys;
 mod approvals;

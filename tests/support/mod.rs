@@ -11,6 +11,7 @@
 //! - [`pty`]: a terminal with a person at it
 //! - [`openapi`]: answers held against the program's own description of them
 //! - [`mint`]: tokens to try on those who verify them
+//! - [`tls`]: certificates of servers and administrators
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part; the tests are the only readers")]
 
 pub mod api;
@@ -31,4 +32,5 @@ pub mod pty;
 pub mod server;
 pub mod softhsm;
 pub mod statements;
+pub mod tls;
 pub mod web;

@@ -40,6 +40,8 @@ pub struct ServerSpec {
     pub scheduler: bool,
     /// Lines of TOML for the `[keys]` section, such as `follow_ms = 100`.
     pub keys: Vec<String>,
+    /// Lines of TOML for the `[admin]` section, such as `dual_control = "on"`.
+    pub admin: Vec<String>,
     /// What is logged.
     pub log_level: &'static str,
     /// Environment of the program, beyond nothing.
@@ -48,7 +50,16 @@ pub struct ServerSpec {
 
 impl Default for ServerSpec {
     fn default() -> Self {
-        Self { database: None, dev: false, http: Vec::new(), scheduler: false, keys: Vec::new(), log_level: "info", env: Vec::new() }
+        Self {
+            database: None,
+            dev: false,
+            http: Vec::new(),
+            scheduler: false,
+            keys: Vec::new(),
+            admin: Vec::new(),
+            log_level: "info",
+            env: Vec::new(),
+        }
     }
 }
 
@@ -108,13 +119,15 @@ impl Server {
     pub async fn beside(&self) -> Beside {
         let (child, public, admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
         let beside = Beside { child, public, admin };
-        wait_until_ready(beside.admin).await;
+        wait_until_ready(&beside.admin_api()).await;
         beside
     }
 
     /// Waits until the program says that database, HSM and root secret are there; it listens before that.
     async fn wait_until_ready(&self) {
-        wait_until_ready(self.admin).await;
+        // The socket speaks no TLS.
+        let api = if self.spec.admin.iter().any(|line| line.starts_with("tls_")) { self.local_api() } else { self.admin_api() };
+        wait_until_ready(&api).await;
     }
 
     /// `kill -9`.
@@ -166,6 +179,26 @@ impl Server {
 
     pub fn admin_api(&self) -> Api {
         Api::new(&format!("http://{}", self.admin))
+    }
+
+    /// The Unix socket of its admin API.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("passkey-hsm.sock")
+    }
+
+    /// The admin API over the Unix socket, for whoever is not otherwise known.
+    pub fn local_api(&self) -> Api {
+        Api::over_socket(&self.socket())
+    }
+
+    /// The admin API over the network for a new administrator of this role, with a token made over the socket.
+    pub async fn admin_as(&self, role: &str, tenants: &[&str]) -> Api {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let new = serde_json::json!({"name": format!("{role} {number}"), "role": role, "tenants": tenants});
+        let made = self.local_api().post("/admin_tokens", new.to_string()).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        self.admin_api().with_token(made.json()["token"].as_str().unwrap())
     }
 
     /// One command of the program, with this server's configuration.
@@ -237,8 +270,8 @@ impl Server {
     }
 }
 
-async fn wait_until_ready(admin: SocketAddr) {
-    let (admin, started) = (Api::new(&format!("http://{admin}")), Instant::now());
+async fn wait_until_ready(admin: &Api) {
+    let started = Instant::now();
     loop {
         let answer = admin.get("/health/ready").await;
         if answer.status == 200 {
@@ -344,6 +377,10 @@ fn configuration(spec: &ServerSpec, folder: &SoftHsm, database: &str) -> String 
     writeln!(text, "pin_file = {}\nenv = {{ SOFTHSM2_CONF = {} }}", string(folder.pin_file()), string(folder.conf())).unwrap();
     writeln!(text, "\n[keys]\nscheduler = {:?}", if spec.scheduler { "on" } else { "off" }).unwrap();
     for line in &spec.keys {
+        writeln!(text, "{line}").unwrap();
+    }
+    writeln!(text, "\n[admin]").unwrap();
+    for line in &spec.admin {
         writeln!(text, "{line}").unwrap();
     }
     writeln!(text, "\n[log]\nformat = \"json\"\nlevel = {:?}", spec.log_level).unwrap();
