@@ -78,6 +78,9 @@ pub(super) struct Call {
     body: Option<Body>,
 }
 
+/// The most entries that the API puts on a page.
+const PAGE_SIZE: u32 = 500;
+
 /// JSON. It may hold the PIN: wiped when it is dropped.
 type Body = Zeroizing<Vec<u8>>;
 
@@ -143,7 +146,8 @@ impl AdminClient {
 
     /// Reads a list to its end, page by page where it has pages.
     pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, CallError> {
-        let (mut all, mut next) = (Vec::new(), Some(path.to_owned()));
+        let more = if path.contains('?') { '&' } else { '?' };
+        let (mut all, mut next) = (Vec::new(), Some(format!("{path}{more}per_page={PAGE_SIZE}")));
         while let Some(path) = next {
             let reply = self.send(Method::GET, &path, None).await?;
             next = reply.next_page();

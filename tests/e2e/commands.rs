@@ -1,6 +1,8 @@
 //! The command line as operators and their scripts use it.
 
 mod administrators;
+mod asking;
+mod keys;
 
 use std::{fs, process::Command};
 

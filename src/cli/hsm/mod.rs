@@ -89,9 +89,8 @@ async fn orphans(client: &AdminClient, output: &Output) -> Result<ExitCode, Fail
         let part = |(name, list): (&String, &Value)| {
             let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
             let text = |entry: &Value, member: &str| entry.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let members = ["cka_id", "label", "kid", "tenant_id", "state"];
+            let members = if name == "missing" { ["kid", "tenant_id", "state", "cka_id"] } else { ["cka_id", "label", "key_type", ""] };
             let shown = table(members, list.iter().map(|entry| members.map(|member| text(entry, member))));
-            let name = name.replace('_', " ");
             if list.is_empty() { format!("{name}: none") } else { format!("{name}:\n{shown}") }
         };
         found.as_object().into_iter().flatten().map(part).collect::<Vec<_>>().join("\n\n")
