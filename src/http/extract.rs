@@ -7,6 +7,7 @@ use hyper::{HeaderMap, header, http::request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
+use zeroize::Zeroize as _;
 
 use super::{AppState, Error};
 use crate::domain::{ApiKey, Tenant, go_json};
@@ -118,6 +119,13 @@ impl JsonObject {
         match go_json::coerce_utf8(&self.body) {
             Cow::Borrowed(_) => self,
             Cow::Owned(text) => Self { body: text.into() },
+        }
+    }
+
+    /// Overwrites what was sent, as far as nobody else holds it.
+    pub(super) fn wipe(self) {
+        if let Ok(mut body) = self.body.try_into_mut() {
+            body.as_mut().zeroize();
         }
     }
 

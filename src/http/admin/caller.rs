@@ -231,6 +231,11 @@ impl Command {
         Ok((members, by))
     }
 
+    /// Wipes the body, which has a secret in it. What the connection's own buffer holds is beyond that.
+    pub(super) fn wipe(self) {
+        self.object.wipe();
+    }
+
     fn by(&self, members: &Members<'_>) -> Result<By, Error> {
         let reason = members.text("reason")?.filter(|reason| !reason.trim().is_empty());
         if reason.as_ref().is_some_and(|reason| reason.chars().count() > AuditEvent::MAX_ERROR_CHARS) {

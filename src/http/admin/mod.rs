@@ -1,10 +1,15 @@
 //! The admin listener: the operators' API, health, metrics, and a page about the public API. Bound to loopback unless an operator says otherwise.
 
 mod admins;
+mod approvals;
 mod caller;
 mod health;
+mod hsm;
+mod inventory;
+mod key_json;
 mod local;
 mod operations;
+mod signing_keys;
 
 use std::fmt;
 
