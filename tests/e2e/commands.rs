@@ -2,7 +2,10 @@
 
 mod administrators;
 mod asking;
+#[cfg(feature = "failpoints")]
+mod cut_short;
 mod keys;
+mod rotate_all;
 
 use std::{fs, process::Command};
 

@@ -220,7 +220,7 @@ impl Server {
 
     /// The same at a terminal.
     pub fn at_terminal(&self, args: &[&str]) -> Terminal {
-        Terminal::start(command(self.folder.path(), &[]).args(args))
+        Terminal::start(command(self.folder.path(), &[("TERM".to_owned(), "xterm".to_owned())]).args(args))
     }
 
     /// The same, started and not waited for; what it prints is kept.

@@ -22,7 +22,7 @@ use crate::{
 /// Two commands do not change the token side by side.
 const LEASE: &str = "command";
 /// How long a command that was killed is waited for.
-const LEASE_TTL: Duration = Duration::from_secs(5);
+const LEASE_TTL: Duration = Duration::from_secs(3);
 /// How long one that runs is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 

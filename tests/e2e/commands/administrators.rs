@@ -45,7 +45,8 @@ async fn a_server_elsewhere_is_commanded_with_a_token() {
 
     let unknown = refusal(&server, 1, &["--server", &url, "admin-token", "list"]);
     assert!(unknown.contains("--admin-token-file FILE, or PASSKEY_HSM_ADMIN_TOKEN"), "{unknown}");
-    let denied = refusal(&server, 1, &["--server", &url, "--admin-token-file", file, "admin-token", "create", "--name", "b", "--role", "admin"]);
+    let denied =
+        refusal(&server, 1, &["--server", &url, "--admin-token-file", file, "admin-token", "create", "--name", "b", "--role", "admin"]);
     assert!(denied.contains("change-admins"), "{denied}");
     // What works on the database itself is not elsewhere.
     for local in [&["tenant", "list"][..], &["migrate"], &["hsm", "rewrap"]] {
@@ -71,7 +72,12 @@ async fn under_dual_control_a_token_says_who_commands() {
             let with = [("PASSKEY_HSM_ADMIN_TOKEN", token)];
             let made = server.cli_with(&with, &["--json", "admin-token", "create", "--name", &second, "--role", "auditor"]);
             assert!(made.status.success(), "{made:?}");
-            assert!(server.cli_with(&with, &["tenant", "create", "--name", "T", "--rp-id", "localhost", "--origin", "https://localhost"]).status.success());
+            assert!(
+                server
+                    .cli_with(&with, &["tenant", "create", "--name", "T", "--rp-id", "localhost", "--origin", "https://localhost"])
+                    .status
+                    .success()
+            );
         }
         for changing in [
             &["tenant", "create", "--name", "U", "--rp-id", "localhost", "--origin", "https://localhost"][..],

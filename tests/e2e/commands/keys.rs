@@ -87,7 +87,10 @@ async fn life(server: &Server, tenant: &Tenant) -> (String, String) {
     assert!(early.contains("publication-time: "), "{early}");
     publication().await;
     let rotated = ask(server, &["key", "activate", second]);
-    assert_eq!((&rotated["rotation"], &rotated["key"]["kid"], &rotated["previous"]["kid"]), (&json!("done"), &json!(second), &json!(first)));
+    assert_eq!(
+        (&rotated["rotation"], &rotated["key"]["kid"], &rotated["previous"]["kid"]),
+        (&json!("done"), &json!(second), &json!(first))
+    );
 
     // Undone, and done again.
     let undone = ask(server, &["key", "rollback", id, "--reason", "a mistake"]);
@@ -149,7 +152,9 @@ async fn the_token_is_looked_at_whether_or_not_a_server_runs() {
         assert_eq!(ask(&server, &["hsm", "list-orphans"]), json!({ "orphans": [], "missing": [] }));
         let measured = ask(&server, &["hsm", "bench", "--seconds", "1", "--concurrency", "2"]);
         assert!(measured.is_object(), "{measured}");
-        for shown in [&["key", "inventory"][..], &["key", "list"], &["key", "show", &tenant.kid], &["hsm", "info"], &["hsm", "list-orphans"]] {
+        for shown in
+            [&["key", "inventory"][..], &["key", "list"], &["key", "show", &tenant.kid], &["hsm", "info"], &["hsm", "list-orphans"]]
+        {
             let output = server.cli(shown);
             assert!(output.status.success() && !output.stdout.is_empty(), "{shown:?}: {output:?}");
         }
