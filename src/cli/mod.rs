@@ -14,6 +14,7 @@ mod failure;
 mod hsm;
 mod inspect;
 mod key;
+mod key_watch;
 mod mds;
 mod migrate;
 mod output;

@@ -170,6 +170,13 @@ impl Members<'_> {
         self.find(name).map(RawValue::get).filter(|raw| *raw != "null")
     }
 
+    /// The object without the members called `names`, as it was sent.
+    pub(super) fn without(&self, names: &[&str]) -> String {
+        let kept = self.members.iter().filter(|(name, _)| !names.iter().any(|other| other.eq_ignore_ascii_case(name)));
+        let kept = kept.map(|(name, raw)| format!("{}:{}", serde_json::Value::from(name.as_str()), raw.get()));
+        format!("{{{}}}", kept.collect::<Vec<_>>().join(","))
+    }
+
     /// The text called `name`; `None` when it is missing or null.
     ///
     /// # Errors

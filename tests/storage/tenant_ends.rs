@@ -54,7 +54,7 @@ async fn a_deleted_tenant_is_out_of_sight(b: Bench) {
     assert_same(&b.store.tenants_of_rp_id("example.org", 9).await.unwrap(), &[&other]);
     assert!(b.store.find_api_key(gone.id, &hash).await.unwrap().is_none());
     assert!(b.store.active_signing_key(gone.id).await.unwrap().is_none());
-    assert!(!b.store.update_tenant(gone.id, Some("x"), None, None, &event(gone.id)).await.unwrap());
+    assert!(!b.store.update_tenant(gone.id, Some("x"), None, None, &[event(gone.id)]).await.unwrap());
     assert!(b.store.incomplete_tenants().await.unwrap().is_empty());
     // What is kept.
     assert!(b.store.was_tenant(gone.id).await.unwrap());

@@ -231,13 +231,18 @@ impl Server {
 
     /// A tenant for `http://localhost:8000` made on the command line, with its first API key.
     pub fn create_tenant(&self, spec: &TenantSpec) -> Tenant {
+        self.create_tenant_with(&[], spec)
+    }
+
+    /// The same with something in the command's environment.
+    pub fn create_tenant_with(&self, env: &[(&str, &str)], spec: &TenantSpec) -> Tenant {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let config = self.folder.path().join(format!("tenant-{number}.json"));
         fs::write(&config, spec.config().to_string()).unwrap();
         let (name, file) = (format!("Tenant {number}"), config.to_str().unwrap());
         let args = ["--json", "tenant", "create", "--name", &name, "--tenant-config", file, "--algorithm", spec.algorithm];
-        let output = self.cli(&args);
+        let output = self.cli_with(env, &args);
         assert!(output.status.success(), "tenant create: {}", text(&output));
         let made: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&output)));
         Tenant::new(self.api(), &made, &spec.rp_id, &spec.origins[0])

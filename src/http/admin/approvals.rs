@@ -4,7 +4,7 @@ use axum::{
     extract::{FromRequestParts, RawPathParams, State},
     response::{IntoResponse as _, Response},
 };
-use hyper::http::request::Parts;
+use hyper::{HeaderMap, http::request::Parts};
 use serde::Serialize;
 
 use super::{AppState, Error, caller::Command, key_json::OutcomeResponse};
@@ -73,6 +73,14 @@ pub(super) fn submitted(submitted: Submitted) -> Result<Response, Error> {
         Submitted::Done(outcome) => GoJson(OutcomeResponse::from(outcome)).into_response(),
         Submitted::Requested(approval) => requested(approval),
     })
+}
+
+/// The answer to an act of which nothing is to be said once it is done: 204, or the request.
+pub(super) fn submitted_silently(submitted: Submitted) -> Response {
+    match submitted {
+        Submitted::Done(_) => error::no_content(HeaderMap::new()),
+        Submitted::Requested(approval) => requested(approval),
+    }
 }
 
 /// 202 with the request.

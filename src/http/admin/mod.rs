@@ -2,6 +2,7 @@
 
 mod admins;
 mod approvals;
+mod audit_logs;
 mod caller;
 mod health;
 mod hsm;
@@ -9,7 +10,11 @@ mod inventory;
 mod key_json;
 mod local;
 mod operations;
+mod secrets;
+mod settings;
 mod signing_keys;
+mod tenants;
+mod users;
 
 use std::fmt;
 

@@ -23,7 +23,7 @@ mod trouble;
 
 use std::time::Duration;
 
-pub(super) use self::policy::settings_changed;
+pub(super) use self::policy::{changes_keys, settings_changed};
 pub use self::{
     evidence_file::{KeyFinding, evidence_file, verify_key_evidence},
     scheduler::Scheduler,
@@ -192,7 +192,7 @@ const KEY_CHANGES: &str = "key_changes_total";
 
 /// When the successor of a key that begins to sign now is due. Up to a twentieth sooner than the policy's period, by the key's id: keys that
 /// were made together are not replaced together.
-fn rotate_after(policy: &KeyPolicy, kid: KeyId) -> Option<Duration> {
+pub(super) fn rotate_after(policy: &KeyPolicy, kid: KeyId) -> Option<Duration> {
     let [a, b, ..] = *kid.as_bytes();
     let sooner = u32::from(u16::from_be_bytes([a, b]));
     policy.period().map(|period| period.saturating_sub(period / 20 * sooner / u32::from(u16::MAX)))

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{Actor, KeyPlan, KeyState, RequestMeta, SigningKey, TenantId},
-    services::Services,
+    services::{Services, Tenants},
     storage::DueKeys,
 };
 
@@ -55,6 +55,7 @@ pub struct Scheduler(Arc<Inner>);
 struct Inner {
     context: Context,
     keys: Keys,
+    tenants: Tenants,
     follower: Follower,
     troubles: Troubles,
     /// Whether active keys have been looked through for those that have no date for their successor.
@@ -66,8 +67,8 @@ impl Scheduler {
     pub fn new(services: &Services) -> Self {
         let context = services.context.clone();
         let follower = Follower::new(context.clone(), services.tokens.clone());
-        let keys = services.keys.clone();
-        Self(Arc::new(Inner { context, keys, follower, troubles: Troubles::default(), scheduled: AtomicBool::new(false) }))
+        let (keys, tenants) = (services.keys.clone(), services.tenants.clone());
+        Self(Arc::new(Inner { context, keys, tenants, follower, troubles: Troubles::default(), scheduled: AtomicBool::new(false) }))
     }
 
     /// Says that this server is there, and which changes of keys its JWKS have: it looks at what it serves, and beats. Once.
@@ -190,6 +191,8 @@ impl<'a> Round<'a> {
         self.each("generate", token, of_keys(due.to_generate), |k| async move { keys.make(k, by).await.map(|_| true) }).await?;
         let lacking = due.lacking_standby.into_iter().map(|tenant| (tenant.as_uuid(), tenant)).collect();
         self.each("standby", token, lacking, |tenant| inner.make_standby(tenant, &generations)).await?;
+        let purge = || async { inner.tenants.purge_due().await.map(|n| n > 0) };
+        self.each("purge", db, vec![(Uuid::nil(), ())], |()| purge()).await?;
         Ok(self.done)
     }
 

@@ -6,6 +6,7 @@ mod approvals;
 mod health;
 mod hsm;
 mod signing_keys;
+mod tenants;
 
 use serde_json::Value;
 
@@ -13,11 +14,21 @@ use crate::http::openapi::Operation;
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
-    let all = [health::operations(), admins::operations(), signing_keys::operations(), approvals::operations(), hsm::operations()];
+    let all = [
+        health::operations(),
+        admins::operations(),
+        signing_keys::operations(),
+        approvals::operations(),
+        hsm::operations(),
+        tenants::operations(),
+    ];
     all.into_iter().flatten().collect()
 }
 
 /// The forms that only this API's document has, by their names.
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
-    [health::schemas(), admins::schemas(), signing_keys::schemas(), approvals::schemas(), hsm::schemas()].into_iter().flatten().collect()
+    [health::schemas(), admins::schemas(), signing_keys::schemas(), approvals::schemas(), hsm::schemas(), tenants::schemas()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
