@@ -106,6 +106,9 @@ enum Command {
     Doctor,
     /// The process that loads the PKCS#11 module; started by the others
     Signer(signer::Args),
+    /// The process that knows the PIN that an operator entered; started by the server
+    #[command(hide = true)]
+    PinKeeper,
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -151,6 +154,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Signer(args) => signer::run(config, &args),
+        Command::PinKeeper => signer::keep_pin(),
         Command::Doctor => doctor::run(config, output),
         Command::Serve(args) => serve::run(&setup()?, &args),
         Command::Dev(args) => dev::run(&setup()?, &args, output),

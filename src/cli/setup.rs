@@ -105,19 +105,28 @@ impl Setup {
             max_in_flight: hsm.max_in_flight,
             sign_deadline: hsm.sign_timeout,
             hang_limit: hsm.hang_timeout,
+            keeper: hsm.pin_operator.then(Self::keeper_command),
             ..SignerOptions::new(self.signer_command(&[]))
         }
     }
 
+    /// This very program as the keeper of the operator's PIN, with nothing from its environment.
+    fn keeper_command() -> SignerCommand {
+        SignerCommand { program: own_program(), args: vec!["pin-keeper".into()], env: Vec::new() }
+    }
+
     /// This very program as a signer process, with the environment that a signer needs and no more.
     pub(super) fn signer_command(&self, more: &[&str]) -> SignerCommand {
-        // The running binary even when an upgrade has replaced its file: both ends of the protocol are always of one build.
-        let own = PathBuf::from("/proc/self/exe");
-        let program = if own.exists() { own } else { env::current_exe().unwrap_or_else(|_| "passkey-hsm".into()) };
         let file = self.config.file.iter().flat_map(|file| ["--config".into(), file.into()]);
         let args = file.chain(["signer".into()]).chain(more.iter().map(OsString::from)).collect();
-        SignerCommand { program, args, env: self.config.signer_environment(&mut env::vars_os()) }
+        SignerCommand { program: own_program(), args, env: self.config.signer_environment(&mut env::vars_os()) }
     }
+}
+
+/// The running binary even when an upgrade has replaced its file: both ends of the protocol are always of one build.
+fn own_program() -> PathBuf {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { own } else { env::current_exe().unwrap_or_else(|_| "passkey-hsm".into()) }
 }
 
 /// A name for people: not empty, one line, and no longer than a line.
@@ -191,6 +200,7 @@ pub(super) fn token_config(hsm: &config::Hsm, manage_keys: bool) -> Result<Token
         (Some(file), ..) => PinSource::File(file.clone()),
         (_, Some(name), _) => PinSource::Credential(name.clone()),
         (.., Some(name)) => PinSource::Env(name.clone()),
+        _ if hsm.pin_operator => PinSource::Operator,
         _ => PinSource::Keypad,
     };
     Ok(TokenConfig {

@@ -30,6 +30,7 @@ pub(super) const SECTIONS: &[Section] = &[
             "pin_file",
             "pin_credential",
             "pin_env",
+            "pin_operator",
             "signers",
             "sessions",
             "max_in_flight",

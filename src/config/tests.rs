@@ -230,6 +230,12 @@ fn wrong_values_name_the_key_the_place_and_what_is_expected() {
         ("token_label = \"passkey-hsm\"", "token = \"passkey-hsm\"", "a label alone belongs in token_label"),
         ("token_label = \"passkey-hsm\"", "token = \"pkcs11:token=a?pin-value=s3cret\"", "must not carry a PIN"),
         ("\"passkey-hsm\"", "\"a\"\npin_file = \"p\"\npin_env = \"P\"", "hsm.pin_env and hsm.pin_file (passkey-hsm.toml:9:1) are both set"),
+        (
+            "\"passkey-hsm\"",
+            "\"a\"\npin_operator = \"on\"\npin_file = \"p\"",
+            "hsm.pin_operator and hsm.pin_file (passkey-hsm.toml:10:1) are both set",
+        ),
+        ("\"passkey-hsm\"", "\"a\"\npin_operator = \"yes\"", "hsm.pin_operator must be \"on\" or \"off\"; found \"yes\""),
         ("\"passkey-hsm\"", "\"a\"\npin_credential = \"../pin\"", "not a path"),
         ("\"passkey-hsm\"", "\"a\"\nhashing = \"Raw\"", "hsm.hashing must be \"raw\" or \"combined\"; found \"Raw\""),
         ("\"passkey-hsm\"", "\"a\"\nenv = { A = 3 }", "must hold strings; A is an integer"),

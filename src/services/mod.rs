@@ -281,6 +281,7 @@ impl From<hsm::Error> for Error {
             hsm::Error::Unavailable
             | hsm::Error::Deadline
             | hsm::Error::PinRefused(_)
+            | hsm::Error::NotActivated(_)
             | hsm::Error::Configuration(_)
             | hsm::Error::Device(_) => Self::Unavailable("the HSM", Some(error.into())),
             _ => Self::Internal("the HSM failed".to_owned(), Some(error.into())),

@@ -29,6 +29,7 @@ mod lost_replies;
 mod metadata;
 mod mfa;
 mod openapi;
+mod operator;
 mod page;
 mod parallel;
 mod registration;

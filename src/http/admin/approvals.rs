@@ -68,11 +68,11 @@ impl From<Approval> for ApprovalResponse {
 }
 
 /// The answer to an act: what came of it, or the request that waits for a second administrator.
-pub(super) fn submitted(submitted: Submitted) -> Result<Response, Error> {
-    Ok(match submitted {
-        Submitted::Done(outcome) => GoJson(OutcomeResponse::from(outcome)).into_response(),
-        Submitted::Requested(approval) => requested(approval),
-    })
+pub(super) fn submitted(submitted: Submitted) -> Response {
+    match submitted {
+        Submitted::Done(outcome) => GoJson(OutcomeResponse::from(*outcome)).into_response(),
+        Submitted::Requested(approval) => requested(*approval),
+    }
 }
 
 /// The answer to an act of which nothing is to be said once it is done: 204, or the request.

@@ -8,14 +8,9 @@ use axum::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{
-    AppState, Error,
-    approvals::requested,
-    caller::Command,
-    key_json::{KeyResponse, hex},
-};
+use super::{AppState, Error, approvals::requested, caller::Command, key_json::KeyResponse};
 use crate::{
-    domain::{Act, ApprovalId, Pin},
+    domain::{Act, ApprovalId, Pin, hex},
     hsm::{InventoryKey, ProcessState, ProcessStatus, TokenInfo},
     http::{json::GoJson, meta::Peer},
     services::{HsmState, Submitted},
@@ -92,7 +87,7 @@ pub(super) async fn activate(State(state): State<AppState>, Extension(peer): Ext
     command.wipe();
     let (pin, approval, by) = read?;
     match state.services.acts.activate_hsm(&caller, pin, approval, &by).await? {
-        Submitted::Requested(approval) => Ok(requested(approval)),
+        Submitted::Requested(approval) => Ok(requested(*approval)),
         Submitted::Done(_) => Ok(get(State(state)).await?.into_response()),
     }
 }
@@ -124,7 +119,7 @@ fn is_private(peer: &Peer) -> bool {
 pub(super) async fn deactivate(State(state): State<AppState>, command: Command) -> Result<Response, Error> {
     let (_, by) = command.read(&[])?;
     match state.services.acts.submit(&command.caller, Act::DeactivateHsm, &by).await? {
-        Submitted::Requested(approval) => Ok(requested(approval)),
+        Submitted::Requested(approval) => Ok(requested(*approval)),
         Submitted::Done(_) => Ok(get(State(state)).await?.into_response()),
     }
 }

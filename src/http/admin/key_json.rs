@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    domain::{KeyOrigin, KeyPlan, KeyState, SigningAlgorithm, SigningKey, Timestamp},
+    domain::{KeyOrigin, KeyPlan, KeyState, SigningAlgorithm, SigningKey, Timestamp, hex},
     hsm::thumbprint,
     http::json::rfc_3339,
     services::{Outcome, Rotation},
@@ -145,11 +145,6 @@ impl From<Outcome> for OutcomeResponse {
             Outcome::Done => Self::Nothing {},
         }
     }
-}
-
-/// In hexadecimal, lower case.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes out of hexadecimal; `None` where it is none.

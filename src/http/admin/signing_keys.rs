@@ -13,10 +13,10 @@ use super::{
     AppState, Error,
     approvals::submitted,
     caller::Command,
-    key_json::{KeyResponse, OutcomeResponse, hex, unhex},
+    key_json::{KeyResponse, OutcomeResponse, unhex},
 };
 use crate::{
-    domain::{Act, Caller, KeyId, KeyPlan, KeyState, Permission, Role, SigningAlgorithm, TenantId, rsa_bits},
+    domain::{Act, Caller, KeyId, KeyPlan, KeyState, Permission, Role, SigningAlgorithm, TenantId, hex, rsa_bits},
     http::{
         error,
         extract::{Faults, Members},
@@ -166,7 +166,7 @@ pub(super) async fn rotate(
     if emergency {
         demand_if(accept_exposure, &state, &command.caller, &by).await?;
         let act = Act::RotateEmergency { tenant, accept_exposure, if_active_before: before };
-        return submitted(state.services.acts.submit(&command.caller, act, &by).await?);
+        return Ok(submitted(state.services.acts.submit(&command.caller, act, &by).await?));
     }
     let rotate = Rotate { emergency, accept_exposure, if_active_before: before };
     Ok(GoJson(OutcomeResponse::from(state.services.keys.rotate(tenant, rotate, &by).await?)).into_response())
@@ -208,7 +208,7 @@ pub(super) async fn activate(State(state): State<AppState>, Extension(kid): Exte
     let (members, by) = command.read(&["accept_exposure"])?;
     if members.flag("accept_exposure")? {
         demand_if(true, &state, &command.caller, &by).await?;
-        return submitted(state.services.acts.submit(&command.caller, Act::ActivateExposed { kid }, &by).await?);
+        return Ok(submitted(state.services.acts.submit(&command.caller, Act::ActivateExposed { kid }, &by).await?));
     }
     Ok(GoJson(OutcomeResponse::from(state.services.keys.activate(kid, false, &by).await?)).into_response())
 }
@@ -251,13 +251,13 @@ pub(super) async fn compromise(
 ) -> Result<Response, Error> {
     let (members, by) = command.read(&["accept_exposure"])?;
     let act = Act::CompromiseKey { kid, accept_exposure: members.flag("accept_exposure")? };
-    submitted(state.services.acts.submit(&command.caller, act, &by).await?)
+    Ok(submitted(state.services.acts.submit(&command.caller, act, &by).await?))
 }
 
 /// Destroys a key's private half.
 pub(super) async fn destroy(State(state): State<AppState>, Extension(kid): Extension<KeyId>, command: Command) -> Result<Response, Error> {
     let (_, by) = command.read(&[])?;
-    submitted(state.services.acts.submit(&command.caller, Act::DestroyKey { kid }, &by).await?)
+    Ok(submitted(state.services.acts.submit(&command.caller, Act::DestroyKey { kid }, &by).await?))
 }
 
 /// Finishes a key whose making was cut short.

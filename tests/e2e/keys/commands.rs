@@ -21,11 +21,11 @@ use crate::support::{
 const OWN: NewKey = NewKey { algorithm: None, rsa_bits: None, plan: KeyPlan::None };
 
 /// A server that does nothing by itself, an operator beside it, and a tenant with a life of seconds.
-struct Scene {
-    server: Server,
-    operator: Services,
+pub(super) struct Scene {
+    pub(super) server: Server,
+    pub(super) operator: Services,
     tenant: Tenant,
-    id: TenantId,
+    pub(super) id: TenantId,
 }
 
 impl Scene {
@@ -38,11 +38,11 @@ impl Scene {
         Self { server, operator, tenant, id }
     }
 
-    async fn sqlite() -> Self {
+    pub(super) async fn sqlite() -> Self {
         Self::new(None, None).await
     }
 
-    fn first(&self) -> KeyId {
+    pub(super) fn first(&self) -> KeyId {
         self.tenant.kid.parse().unwrap()
     }
 
@@ -51,7 +51,7 @@ impl Scene {
     }
 
     /// A key that is published.
-    async fn standby(&self) -> SigningKey {
+    pub(super) async fn standby(&self) -> SigningKey {
         let made = self.operator.keys.generate(self.id, OWN, &by("test")).await.unwrap();
         self.operator.keys.publish(made.id, &by("test")).await.unwrap()
     }
@@ -87,7 +87,7 @@ impl Scene {
 }
 
 #[track_caller]
-fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, rule: KeyRule) -> String {
+pub(super) fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, rule: KeyRule) -> String {
     match outcome {
         Err(Error::KeyRefused(KeyRefusal { rule: found, detail })) if found == rule => detail,
         other => panic!("not refused by {rule}: {other:?}"),
@@ -104,12 +104,13 @@ fn done(rotation: Rotation) -> (SigningKey, SigningKey) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_waits_for_verifiers_and_servers_on_sqlite() {
-    a_rotation_waits(None).await;
+    Box::pin(a_rotation_waits(None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_waits_for_verifiers_and_servers_on_postgres() {
-    a_rotation_waits(Some(postgres::Server::shared().empty_database().await)).await;
+    let database = postgres::Server::shared().empty_database().await;
+    Box::pin(a_rotation_waits(Some(database))).await;
 }
 
 async fn a_rotation_waits(database: Option<String>) {
@@ -325,13 +326,13 @@ async fn a_change_of_settings_replaces_the_standby_and_waits_for_what_was_cached
     let next = scene.standby().await;
     assert_eq!(next.algorithm, SigningAlgorithm::Es384);
     let wait = next.usable_from.unwrap().since(now);
-    assert!(wait > Duration::from_secs(590) && wait <= Duration::from_secs(600), "{wait:?}");
+    assert!(wait > Duration::from_secs(590) && wait <= Duration::from_mins(10), "{wait:?}");
     scene.server.execute("UPDATE signing_keys SET usable_from = 1 WHERE state = 'published'").await;
     scene.seen(next.published_revision).await;
     let (_, before) = done(keys.activate(next.id, false, &by("t")).await.unwrap());
     let stays = before.withdraw_from.unwrap().since(before.deactivated_at.unwrap());
     assert!(
-        stays > Duration::from_secs(950) && stays <= Duration::from_secs(960),
+        stays > Duration::from_secs(950) && stays <= Duration::from_mins(16),
         "300 s of life, 600 s of max-age, 60 s of skew: {stays:?}"
     );
     assert_eq!(scene.server.count("audit_events WHERE event_type = 'key_policy_changed'").await, 2);

@@ -1,5 +1,6 @@
 //! Signing keys under command: what the scheduler does by itself, what commands may do and what they are refused, and what a crash leaves.
 
+mod ceremony;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
@@ -30,7 +31,11 @@ fn short(period: Option<u32>) -> Value {
 async fn operator(server: &Server) -> Services {
     let file = server.folder.path().join("passkey-hsm.toml");
     let args = vec!["--config".into(), file.into(), "signer".into()];
-    let command = SignerCommand { program: env!("CARGO_BIN_EXE_passkey-hsm").into(), args, env: Vec::new() };
+    let command = SignerCommand {
+        program: env!("CARGO_BIN_EXE_passkey-hsm").into(),
+        args,
+        env: vec![("SOFTHSM2_CONF".into(), server.folder.conf().into())],
+    };
     let signer = Signer::start(SignerOptions { processes: 1, ..SignerOptions::new(command) });
     signer.wait_ready(Duration::from_secs(30)).await.unwrap();
     Services::new(Context {
