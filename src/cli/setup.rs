@@ -12,11 +12,11 @@ use std::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime;
 
-use super::Failure;
+use super::{Failure, terminal::ask_pin};
 use crate::{
     config::{self, Config},
     domain::{Actor, ReplicaId, RequestMeta, SystemClock, SystemRng, Timestamp, rsa_bits},
-    hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
+    hsm::{Activation, Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
     services::{By, Context, Governance, RootSecret, Services, Trust},
     storage::Store,
     telemetry,
@@ -89,9 +89,12 @@ impl Setup {
         }))
     }
 
-    /// Waits until a signer process is up; if none comes up, says what the last one said.
+    /// Waits until a signer process is up; if none comes up, says what the last one said. Where the PIN is the operator's, it is asked for.
     pub(super) async fn signer_ready(&self, services: &Services) -> Result<(), Failure> {
         let signer = &services.context.signer;
+        if signer.status().activation == Activation::Waiting {
+            return Ok(signer.activate(Some(ask_pin(&token_name(&self.config.hsm))?)).await?);
+        }
         let Err(error) = signer.wait_ready(self.signer_options(1).start_limit).await else { return Ok(()) };
         let last = signer.status().processes.into_iter().find_map(|process| process.last_error);
         let why = last.filter(|last| !error.to_string().contains(last.as_str())).map(|last| format!(": {last}")).unwrap_or_default();

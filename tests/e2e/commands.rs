@@ -5,6 +5,8 @@ mod asking;
 #[cfg(feature = "failpoints")]
 mod cut_short;
 mod keys;
+mod measurement;
+mod operator;
 mod rotate_all;
 
 use std::{fs, process::Command};

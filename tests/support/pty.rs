@@ -83,16 +83,21 @@ impl Terminal {
         kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
     }
 
-    /// How the command ended, and all that was shown.
-    pub fn end(mut self) -> (ExitStatus, String) {
+    /// Waits until the command has ended.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
         let started = Instant::now();
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
+                return status;
             }
             assert!(started.elapsed() < PATIENCE, "the command does not end: {}", self.shown());
             std::thread::sleep(Duration::from_millis(10));
-        };
+        }
+    }
+
+    /// How the command ended, and all that was shown.
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let status = self.wait_for_end();
         // What was written last is read a moment later.
         std::thread::sleep(Duration::from_millis(50));
         (status, self.shown())

@@ -79,7 +79,7 @@ pub(super) fn submitted(submitted: Submitted) -> Response {
 pub(super) fn submitted_silently(submitted: Submitted) -> Response {
     match submitted {
         Submitted::Done(_) => error::no_content(HeaderMap::new()),
-        Submitted::Requested(approval) => requested(approval),
+        Submitted::Requested(approval) => requested(*approval),
     }
 }
 
