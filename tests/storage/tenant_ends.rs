@@ -170,7 +170,7 @@ async fn a_purge_is_done_in_parts_and_leaves_the_trail(b: Bench) {
     }
     delete(&b.store, tenant.id).await;
     let events = b.count("audit_events").await;
-    let done = format!("UPDATE signing_keys SET state = 'retired', private_destroyed_at = 7 WHERE tenant_id = ");
+    let done = "UPDATE signing_keys SET state = 'retired', private_destroyed_at = 7 WHERE tenant_id = ";
     let hex = tenant.id.as_uuid().simple().to_string();
     b.sql(&format!("{done}'{hex}'"), &format!("{done}x'{hex}'")).await;
     let mut parts = 0;
