@@ -121,7 +121,7 @@ fn asks_for_exactly_the_known_keys() {
 #[test]
 fn every_key_can_be_overridden_by_a_variable() {
     for (section, key) in keys::all().filter(|key| *key != keys::ENV_TABLE) {
-        let wrong = if key == "trusted_proxies" { "/" } else { "" };
+        let wrong = if matches!(key, "trusted_proxies" | "cors_origins") { "/" } else { "" };
         let name = keys::variable(section, key);
         let error = refused(MINIMAL, &[(&name, wrong)]);
         assert!(error.contains(&format!("environment variable {name}: {section}.{key}")), "{error}");
@@ -146,7 +146,10 @@ fn unknown_names_are_refused_with_the_nearest_right_one() {
         ("public_url = \"x\"", "unknown key hsm.public_url: did you mean http.public_url?"),
         ("slot = 3", "unknown key hsm.slot: [hsm] has module, token, token_label"),
         ("[htpp]", "passkey-hsm.toml:9:2: unknown key or section htpp: did you mean [http]?"),
-        ("[storage]\nurl = \"x\"", "unknown key or section storage: there is [database], [http], [hsm], [metadata], [log]"),
+        (
+            "[storage]\nurl = \"x\"",
+            "unknown key or section storage: there is [database], [http], [hsm], [admin], [keys], [audit], [metadata], [log]",
+        ),
         ("[http.limits]\nbody = 3", "unknown key http.limits: "),
     ] {
         let text =

@@ -30,7 +30,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 /// Serves a keeper's socket until it is closed: the PIN comes first, then a pipe for each time that it is wanted.
 ///
 /// # Errors
-/// What is not said as [`Keeper`] says it.
+/// A socket that breaks, or says something else.
 pub fn keep_pin(mut socket: UnixStream) -> io::Result<()> {
     harden();
     let mut length = [0; 2];
