@@ -38,6 +38,10 @@ use super::{
     public,
 };
 
+/// The bytes that a body may have, whatever less the public API's may: a vendor's attestation of a key has up to 1 MiB, and is sent in base64.
+/// No stranger's body is read.
+pub(super) const BODY_LIMIT: usize = 2 << 20;
+
 /// Where the metrics are read, in Prometheus' text form.
 #[derive(Clone)]
 pub struct Metrics(pub std::sync::Arc<dyn Fn() -> String + Send + Sync>);

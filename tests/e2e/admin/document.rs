@@ -82,8 +82,11 @@ async fn what_is_not_described_is_not_there() {
     for path in ["/admin_token", "/admin_tokens/", "/tenants/x/y/z", "/health", "/admin_tokens/a/b"] {
         assert_eq!(api.get(path).await.problem(404, "Not Found"), "", "{path}");
     }
-    let served = api.get("/openapi-admin.json").await;
-    assert_eq!((served.json(), served.header("Content-Type")), (ADMIN_DOCUMENT.clone(), "application/json; charset=UTF-8"));
+    let answered = api.get("/openapi-admin.json").await;
+    assert_eq!((answered.json(), answered.header("Content-Type")), (ADMIN_DOCUMENT.clone(), "application/json; charset=UTF-8"));
+    // Like GET, without the body.
+    let head = api.request(Method::HEAD, "/admin_tokens").send().await.unwrap();
+    assert!(head.status() == 401 && head.headers().contains_key("WWW-Authenticate"), "{head:?}");
     // The public listener has none of it.
     for path in ["/admin_tokens", "/openapi-admin.json", "/health/alive"] {
         let answer = server.api().request(Method::GET, path).send().await.unwrap();

@@ -6,6 +6,8 @@ mod socket;
 mod tls;
 mod tokens;
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::support::{
@@ -20,6 +22,15 @@ async fn refusals(server: &Server) -> Vec<String> {
     let events = store.audit_events(AuditEvent::DEPLOYMENT, 1000).await.unwrap();
     let refused = events.into_iter().filter(|event| event.event_type == AuditEventType::AdminRefused);
     refused.map(|event| format!("{}: {}", event.actor.unwrap_or_else(|| "nobody".to_owned()), event.error.unwrap())).collect()
+}
+
+/// Waits until the server has printed this: its log is read beside the test.
+async fn logged(server: &Server, text: &str) {
+    let started = Instant::now();
+    while !server.log().contains(text) {
+        assert!(started.elapsed() < Duration::from_secs(10), "{text:?} is not in the log:\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A request that is refused for want of credentials; returns why.

@@ -115,6 +115,25 @@ async fn each_role_can_do_what_its_row_says_and_nothing_else() {
     assert_eq!(recorded.iter().filter(|line| line.starts_with("admin ")).count(), denied, "each denial is in the log");
 }
 
+/// What lists things of tenants has, for one who is bound to some, no others.
+#[tokio::test]
+async fn listings_are_of_ones_own_tenants() {
+    let server = Server::sqlite().await;
+    let (own, foreign) = (server.create_tenant(&TenantSpec::default()), server.create_tenant(&TenantSpec::default()));
+    let (admin, bound) = (server.admin_as("admin", &[]).await, server.admin_as("tenant-admin", &[&own.id]).await);
+    let listings = admin_operations().into_iter().filter(|o| o.described()["x-scope"] == "own");
+    for operation in listings {
+        assert_eq!(operation.method, "GET", "{operation:?}");
+        let (all, some) = (admin.get(&operation.path).await, bound.get(&operation.path).await);
+        assert_eq!((all.status, some.status), (200, 200), "{operation:?}: {}", some.body);
+        assert!(all.body.contains(&own.id) && all.body.contains(&foreign.id), "{operation:?}: {}", all.body);
+        assert!(some.body.contains(&own.id), "{operation:?}: {}", some.body);
+        for secret in [&foreign.id, &foreign.kid] {
+            assert!(!some.body.contains(secret.as_str()), "{operation:?}: {}", some.body);
+        }
+    }
+}
+
 /// To one who is bound to tenants a tenant of somebody else's and one that there is not look alike.
 #[tokio::test]
 async fn a_foreign_tenant_looks_like_none() {

@@ -20,7 +20,7 @@ async fn the_socket_is_the_servers_users_own() {
     assert_eq!(server.local_api().get("/health/alive").await.status, 200);
     // One beside it leaves it alone, says so, and serves.
     let beside = server.beside().await;
-    assert!(server.log().contains("another server answers at"), "{}", server.log());
+    super::logged(&server, "another server answers at").await;
     drop(beside);
     assert_eq!(server.local_api().get("/admin_tokens").await.status, 200);
     // What a killed server leaves is replaced; who stops in order leaves nothing.
@@ -51,7 +51,7 @@ async fn another_user_gets_nothing() {
     };
     assert!(ask(0).contains(r#"{"alive":true}"#), "{}", ask(0));
     assert_eq!(ask(65_534), "");
-    assert!(server.log().contains("user 65534 called the admin socket"), "{}", server.log());
+    super::logged(&server, "user 65534 called the admin socket").await;
 }
 
 #[tokio::test]

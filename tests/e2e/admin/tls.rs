@@ -44,7 +44,8 @@ impl Bench {
         }
         admin.extend(more.iter().map(|line| (*line).to_owned()));
         let http = vec!["header_timeout_ms = 1000".to_owned()];
-        Self { server: Server::start(ServerSpec { admin, http, ..ServerSpec::default() }).await, root, clients, _folder: folder }
+        let server = Server::start(ServerSpec { http, admin, ..ServerSpec::default() }).await;
+        Self { server, root, clients, _folder: folder }
     }
 
     fn api(&self, shown: Option<&Issued>) -> Api {
@@ -94,6 +95,30 @@ async fn tls_and_nothing_else_is_spoken() {
         let spoken = connector.build().connect("localhost", TcpStream::connect(bench.server.admin).unwrap());
         assert_eq!(spoken.is_ok(), is_spoken, "{version:?}");
     }
+}
+
+#[tokio::test]
+async fn tokens_in_the_clear_are_warned_of() {
+    let everywhere = |admin: Vec<String>| ServerSpec {
+        env: vec![("PASSKEY_HSM_HTTP__ADMIN_ADDRESS".to_owned(), "0.0.0.0:0".to_owned())],
+        admin,
+        ..ServerSpec::default()
+    };
+    let warning = "can be reached from other hosts and speaks no TLS";
+    super::logged(&Server::start(everywhere(Vec::new())).await, warning).await;
+    let folder = SoftHsm::new();
+    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+    Authority::new("Example Servers").issue("localhost", Use::Server).write(&certificate, &key);
+    let admin = vec![format!("tls_certificate = {:?}", certificate.to_str().unwrap()), format!("tls_key = {:?}", key.to_str().unwrap())];
+    let server = Server::start(everywhere(admin)).await;
+    super::logged(&server, "listening on").await;
+    assert!(!server.log().contains(warning));
+    // A file that is wrong is found before anything is served.
+    drop(std::fs::write(&certificate, "nothing"));
+    let ready = server.folder.path().join("second.json");
+    let refused = server.cli(&["serve", "--ready-file", ready.to_str().unwrap()]);
+    let said = crate::support::server::text(&refused);
+    assert!(!refused.status.success() && said.contains("server.pem holds no certificate in PEM"), "{said}");
 }
 
 #[tokio::test]
