@@ -122,8 +122,9 @@ async fn rotation_of_many_tenants() {
         post(format!("/signing_keys/{}/publish", made["kid"].as_str().unwrap()), serde_json::json!({})).await;
     }
     report("standbys made and published", tenants, started.elapsed().as_secs_f64(), &before, &counts(&folder));
-    // As if P were over.
+    // As if P were over; and the server has had the time to look at the JWKS that it serves.
     server.execute("UPDATE signing_keys SET usable_from = 0 WHERE state = 'published'").await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
 
     let (started, before) = (Instant::now(), counts(&folder));
     let run = ask(&server, &["key", "rotate", "--all", "--yes"]);
