@@ -28,7 +28,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.inc(1),
             None if after > before => {
-                warn(&format!("{} % ({} of {})", (self.done * 100).checked_div(self.total).unwrap_or(0), self.done, self.total))
+                warn(&format!("{} % ({} of {})", (self.done * 100).checked_div(self.total).unwrap_or(0), self.done, self.total));
             }
             None => {}
         }

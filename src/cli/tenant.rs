@@ -116,7 +116,7 @@ pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Resul
                 super::output::line(&serde_json::to_string_pretty(&file)?)?;
             }
             Command::Config(ConfigCommand::Set { tenant, file }) => {
-                return set(setup, reach, tenant, TenantFile::read(&file)?, output).await;
+                return Box::pin(set(setup, reach, tenant, TenantFile::read(&file)?, output)).await;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -139,23 +139,20 @@ async fn set(setup: &Setup, reach: &Reach<'_>, tenant: TenantId, file: TenantFil
     }
     let waits = policy.filter(|_| services.context.governance.dual_control);
     let settings = settings.map(|new| match &waits {
-        Some(_) => TenantSettings { keys: before.keys.clone(), algorithm: before.algorithm, rsa_bits: before.rsa_bits, ..new },
+        Some(_) => TenantSettings { keys: before.keys, algorithm: before.algorithm, rsa_bits: before.rsa_bits, ..new },
         None => new,
     });
     services.tenants.update(tenant, UpdateTenant { display_name, config: Some(config), settings }, &by).await?;
-    let code = match waits {
-        Some(settings) => {
-            let act = Act::ChangePolicy { tenant, settings: Box::new(settings) };
-            match services.acts.submit(&caller, act, &by).await? {
-                Submitted::Done(_) => ExitCode::SUCCESS,
-                Submitted::Requested(approval) => return approval::requested(&approval, output),
-            }
-        }
-        None => ExitCode::SUCCESS,
+    let waiting = match waits {
+        Some(settings) => services.acts.submit(&caller, Act::ChangePolicy { tenant, settings: Box::new(settings) }, &by).await.map(Some),
+        None => Ok(None),
     };
     services.context.store.close().await;
+    if let Some(Submitted::Requested(approval)) = waiting? {
+        return approval::requested(&approval, output);
+    }
     output.show(&json!({ "updated": tenant }), |_| format!("Replaced the configuration of {tenant}."))?;
-    Ok(code)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Anchors may be imported after a policy names them. Until then it demands what nothing leads to, or judges less than it seems to.
