@@ -37,6 +37,10 @@ mod corrupt;
 mod credentials;
 mod group_commit;
 mod key_attachments;
+mod key_bench;
+mod key_changes;
+mod key_ends;
+mod key_races;
 #[cfg(feature = "failpoints")]
 mod kill;
 mod lost_connections;
@@ -45,6 +49,7 @@ mod migrations;
 mod models;
 mod races;
 mod registration;
+mod replicas;
 mod root_secret;
 mod signing_keys;
 mod tenant_ends;

@@ -36,6 +36,7 @@ async fn a_tenant_is_seen_once_its_key_is_active(b: Bench) {
     assert!(b.store.complete_tenant(tenant.id, &key, Some((&record, &hash)), &events).await.unwrap());
     assert_same(&b.store.tenant(tenant.id).await.unwrap().unwrap(), &tenant);
     assert_same(&b.store.tenants().await.unwrap(), &[&tenant]);
+    let key = SigningKey { usable_from: key.published_at, revision: 1, published_revision: 1, ..key };
     assert_same(&b.store.active_signing_key(tenant.id).await.unwrap().unwrap(), &key);
     assert_same(&b.store.signing_keys().await.unwrap(), &[&key]);
     assert_same(&b.store.find_api_key(tenant.id, &hash).await.unwrap().unwrap(), &record);

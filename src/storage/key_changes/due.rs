@@ -37,7 +37,7 @@ pub struct DueKeys {
 }
 
 /// How far back intents are counted.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 impl Store {
     /// What is due; at most `limit` of each kind. `begun_before`: how old an intent has to be to count as left behind.

@@ -27,7 +27,7 @@ impl KeyNotices {
         if let Some(listening) = &mut self.listening {
             return listening.changed().await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

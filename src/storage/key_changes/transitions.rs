@@ -143,6 +143,8 @@ async fn reinstate(tx: &mut Conn<'_>, t: &Target, leaving: Option<Leaving>, rota
 async fn leave(tx: &mut Conn<'_>, t: &Target, leaving: Option<Leaving>) -> Result<bool, Error> {
     match leaving {
         None => Ok(true),
+        // It would leave and come back in one step.
+        Some(leaving) if leaving.kid == t.kid => Ok(false),
         Some(Leaving { kid, to: KeyState::Compromised, .. }) => compromise(tx, &t.of(kid), true).await,
         Some(Leaving { kid, to: to @ (KeyState::Retiring | KeyState::Suspended), times }) => cease(tx, &t.of(kid), to, times).await,
         Some(_) => Ok(false),
