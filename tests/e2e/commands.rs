@@ -8,6 +8,7 @@ mod keys;
 mod measurement;
 mod operator;
 mod rotate_all;
+mod way;
 
 use std::{fs, process::Command};
 

@@ -86,8 +86,43 @@ async fn under_dual_control_a_token_says_who_commands() {
         ] {
             assert!(refusal(&server, 1, changing).contains("dual control is on: show an admin token"), "{changing:?}");
         }
+        if let Some(token) = made["token"].as_str() {
+            another_policy_waits(&server, token);
+        }
         // Looking is free.
         assert_eq!(ask(&server, &["tenant", "list"]).as_array().unwrap().len(), 1);
-        assert_eq!(ask(&server, &["admin-token", "list"]).as_array().unwrap().len(), 2);
+        assert_eq!(ask(&server, &["admin-token", "list"]).as_array().unwrap().len(), 3);
     }
+}
+
+/// A key policy is for two administrators to change; what else a file says is for one.
+fn another_policy_waits(server: &Server, token: &str) {
+    let id = ask(server, &["tenant", "list"])[0]["id"].as_str().unwrap().to_owned();
+    let file = server.folder.path().join("policy.json");
+    let path = file.to_str().unwrap();
+    let mut config = ask(server, &["tenant", "config", "get", &id]);
+    config["settings"]["algorithm"] = json!("ES384");
+    config["settings"]["cred_props"] = json!(false);
+    fs::write(&file, config.to_string()).unwrap();
+    assert!(refusal(server, 1, &["tenant", "config", "set", &id, path]).contains("dual control is on"));
+    let output = server.cli_with(&[("PASSKEY_HSM_ADMIN_TOKEN", token)], &["--json", "tenant", "config", "set", &id, path]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let approval: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&approval["act"], &approval["state"]), (&json!("change_policy"), &json!("pending")));
+    let now = ask(server, &["tenant", "config", "get", &id]);
+    assert_eq!((&now["settings"]["algorithm"], &now["settings"]["cred_props"]), (&json!("ES256"), &json!(false)));
+
+    // Another administrator agrees.
+    let approval = approval["id"].as_str().unwrap();
+    let own = server.cli_with(&[("PASSKEY_HSM_ADMIN_TOKEN", token)], &["approval", "approve", approval]);
+    assert_eq!(own.status.code(), Some(1), "{own:?}");
+    let made =
+        server.cli_with(&[("PASSKEY_HSM_ADMIN_TOKEN", token)], &["--json", "admin-token", "create", "--name", "other", "--role", "admin"]);
+    let other: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let with = [("PASSKEY_HSM_ADMIN_TOKEN", other["token"].as_str().unwrap())];
+    let done = server.cli_with(&with, &["--json", "approval", "approve", approval, "--reason", "agreed"]);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(ask(server, &["tenant", "config", "get", &id])["settings"]["algorithm"], "ES384");
+    assert_eq!(ask(server, &["approval", "show", approval])["state"], "done");
+    assert_eq!(ask(server, &["approval", "list", "--state", "done"]).as_array().unwrap().len(), 1);
 }
