@@ -136,10 +136,10 @@ ALTER TABLE tenants ADD COLUMN jwks_cached_until INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tenants ADD COLUMN tokens_valid_until INTEGER NOT NULL DEFAULT 0;
 
 -- The admin API's name for a user.
-ALTER TABLE users ADD COLUMN id BLOB;
+ALTER TABLE users ADD COLUMN id BLOB NOT NULL DEFAULT x'';
 UPDATE users SET id = randomblob(16);
--- The database makes it, as PostgreSQL's default does: here no column that is added can have one that is not constant.
-CREATE TRIGGER users_have_ids AFTER INSERT ON users WHEN NEW.id IS NULL BEGIN
+-- The database makes it, as PostgreSQL's default does: here the default of a column that is added must be a constant.
+CREATE TRIGGER users_have_ids AFTER INSERT ON users WHEN NEW.id = x'' BEGIN
     UPDATE users SET id = randomblob(16) WHERE tenant_id = NEW.tenant_id AND user_id = NEW.user_id;
 END;
 CREATE UNIQUE INDEX users_by_id ON users (id);

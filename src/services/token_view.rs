@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Context, Error};
 use crate::{
     domain::{KeyId, KeyState, Page, SigningKey, TenantId},
-    hsm::{HEALTH_KEY, Inventory, InventoryKey, ROOT_KEY, Status, TokenInfo},
+    hsm::{self, Bench, HEALTH_KEY, Inventory, InventoryKey, ROOT_KEY, Status, TokenInfo},
     storage::KeyFilter,
 };
 
@@ -124,6 +124,17 @@ impl TokenView {
         let inventory = self.context.signer.inventory().await?;
         let after = self.context.store.signing_keys().await?;
         Ok(compare(&before, &after, inventory))
+    }
+
+    /// Measures signatures with the health key for so many seconds (1 to 30), so many (1 to 64) at once, beside those of tokens.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] outside these bounds, and while another one measures.
+    pub async fn bench(&self, seconds: u32, concurrency: usize) -> Result<Bench, Error> {
+        self.context.signer.bench(seconds, concurrency).await.map_err(|error| match error {
+            hsm::Error::Refused(why) => Error::Invalid(why),
+            other => other.into(),
+        })
     }
 
     async fn tenant_names(&self, keys: &[SigningKey]) -> Result<HashMap<TenantId, String>, Error> {

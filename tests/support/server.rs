@@ -124,7 +124,7 @@ impl Server {
     }
 
     /// Waits until the program says that database, HSM and root secret are there; it listens before that.
-    async fn wait_until_ready(&self) {
+    pub async fn wait_until_ready(&self) {
         // The socket speaks no TLS.
         let api = if self.spec.admin.iter().any(|line| line.starts_with("tls_")) { self.local_api() } else { self.admin_api() };
         wait_until_ready(&api).await;

@@ -1,5 +1,7 @@
 //! `GET /hsm`, `GET /hsm/orphans`, `POST /hsm/{activate|deactivate|bench}`
 
+use std::time::Duration;
+
 use axum::{
     Extension,
     extract::State,
@@ -10,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::{AppState, Error, approvals::requested, caller::Command, key_json::KeyResponse};
 use crate::{
-    domain::{Act, ApprovalId, Pin, hex},
-    hsm::{InventoryKey, ProcessState, ProcessStatus, TokenInfo},
+    domain::{Act, ApprovalId, Pin, SigningAlgorithm, hex},
+    hsm::{Bench, InventoryKey, ProcessState, ProcessStatus, TokenInfo},
     http::{json::GoJson, meta::Peer},
     services::{HsmState, Submitted},
 };
@@ -77,6 +79,49 @@ pub(super) async fn orphans(State(state): State<AppState>) -> Result<GoJson<Diff
         orphans: found.orphans.into_iter().map(OrphanResponse::from).collect(),
         missing: found.missing.into_iter().map(KeyResponse::from).collect(),
     }))
+}
+
+/// What was measured. Times are in milliseconds.
+#[derive(Debug, Serialize)]
+pub(super) struct BenchResponse {
+    algorithm: Option<SigningAlgorithm>,
+    /// Signatures at once: at most half of the queue.
+    concurrency: usize,
+    signatures: usize,
+    errors: usize,
+    seconds: f64,
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// Measures signatures with the health key.
+pub(super) async fn bench(State(state): State<AppState>, command: Command) -> Result<GoJson<BenchResponse>, Error> {
+    let (members, _) = command.read(&["seconds", "concurrency"])?;
+    let seconds = members.integer("seconds")?.unwrap_or(5);
+    let concurrency = members.integer("concurrency")?.unwrap_or(4);
+    // What is out of bounds is refused where the bounds are.
+    let bounded = (u32::try_from(seconds).unwrap_or(u32::MAX), usize::try_from(concurrency).unwrap_or(usize::MAX));
+    let measured = state.services.token_view.bench(bounded.0, bounded.1).await?;
+    Ok(GoJson(measured.into()))
+}
+
+impl From<Bench> for BenchResponse {
+    fn from(bench: Bench) -> Self {
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let seconds = bench.elapsed.as_secs_f64();
+        let signatures = f64::from(u32::try_from(bench.signatures).unwrap_or(u32::MAX));
+        Self {
+            algorithm: bench.algorithm,
+            concurrency: bench.concurrency,
+            signatures: bench.signatures,
+            errors: bench.errors,
+            seconds,
+            per_second: if seconds > 0.0 { signatures / seconds } else { 0.0 },
+            p50_ms: ms(bench.p50),
+            p99_ms: ms(bench.p99),
+        }
+    }
 }
 
 /// Gives this server's signer processes the PIN, or has them start again with the configured one.

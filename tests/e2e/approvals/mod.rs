@@ -18,16 +18,16 @@ use crate::{
 };
 
 /// A server under dual control, with two administrators, a key custodian and a tenant.
-pub struct Council {
-    pub server: Server,
-    pub alice: Api,
-    pub bob: Api,
-    pub carol: Api,
-    pub tenant: Tenant,
+pub(crate) struct Council {
+    pub(crate) server: Server,
+    pub(crate) alice: Api,
+    pub(crate) bob: Api,
+    pub(crate) carol: Api,
+    pub(crate) tenant: Tenant,
 }
 
 impl Council {
-    pub async fn meet(database: Option<String>, env: &[(&str, &str)]) -> Self {
+    pub(crate) async fn meet(database: Option<String>, env: &[(&str, &str)]) -> Self {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let spec = ServerSpec { database, admin: vec!["dual_control = \"on\"".to_owned()], env, ..ServerSpec::default() };
         let server = Server::start(spec).await;
@@ -38,16 +38,16 @@ impl Council {
         Self { server, alice, bob, carol, tenant }
     }
 
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         Self::meet(None, &[]).await
     }
 
-    pub async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         Self::meet(Some(postgres::Server::shared().empty_database().await), &[]).await
     }
 
     /// The same callers, at the listener of a restarted server.
-    pub async fn again(&mut self) {
+    pub(crate) async fn again(&mut self) {
         self.server.restart().await;
         for api in [&mut self.alice, &mut self.bob, &mut self.carol] {
             *api = self.server.admin_api().with_token(api.token());
@@ -56,18 +56,18 @@ impl Council {
     }
 
     /// A request of alice's to distrust the tenant's key; its id.
-    pub async fn compromise(&self) -> String {
+    pub(crate) async fn compromise(&self) -> String {
         requested(&act(&self.alice, &self.tenant.kid, "compromise", json!({"reason": "leaked"})).await)
     }
 
     /// How often this has happened, to the tenant or to the deployment.
-    pub async fn events(&self, event_type: &str) -> i64 {
+    pub(crate) async fn events(&self, event_type: &str) -> i64 {
         self.server.count(&format!("audit_events WHERE event_type = '{event_type}'")).await
     }
 }
 
 /// The new administrator's way to the API.
-pub async fn appointed(server: &Server, by: &Api, name: &str, role: &str, tenants: &[&str]) -> Api {
+pub(crate) async fn appointed(server: &Server, by: &Api, name: &str, role: &str, tenants: &[&str]) -> Api {
     let made = by.post("/admin_tokens", json!({"name": name, "role": role, "tenants": tenants}).to_string()).await;
     assert_eq!(made.status, 201, "{}", made.body);
     server.admin_api().with_token(&text(&made.json(), "token"))
@@ -75,18 +75,18 @@ pub async fn appointed(server: &Server, by: &Api, name: &str, role: &str, tenant
 
 /// The id of the request that waits.
 #[track_caller]
-pub fn requested(answer: &Answer) -> String {
+pub(crate) fn requested(answer: &Answer) -> String {
     assert_eq!(answer.status, 202, "{}", answer.body);
     let approval = answer.json();
     assert_eq!(approval["state"], "pending", "{approval}");
     text(&approval, "id")
 }
 
-pub async fn decide(api: &Api, id: &str, decision: &str) -> Answer {
+pub(crate) async fn decide(api: &Api, id: &str, decision: &str) -> Answer {
     api.post(&format!("/approvals/{id}/{decision}"), "{}").await
 }
 
-pub async fn approval(api: &Api, id: &str) -> Value {
+pub(crate) async fn approval(api: &Api, id: &str) -> Value {
     let answer = api.get(&format!("/approvals/{id}")).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.json()
@@ -94,6 +94,6 @@ pub async fn approval(api: &Api, id: &str) -> Value {
 
 /// That a decision was refused; returns why.
 #[track_caller]
-pub fn undecided(answer: &Answer) -> String {
+pub(crate) fn undecided(answer: &Answer) -> String {
     answer.problem(409, "the approval was not decided")
 }

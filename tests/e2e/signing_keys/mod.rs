@@ -14,12 +14,12 @@ use crate::support::{
 };
 
 /// P and R of two seconds, and no window for a rollback.
-pub fn short() -> TenantSpec {
+pub(crate) fn short() -> TenantSpec {
     with_policy(json!({}))
 }
 
 /// The same with other members.
-pub fn with_policy(other: Value) -> TenantSpec {
+pub(crate) fn with_policy(other: Value) -> TenantSpec {
     let mut keys = json!({
         "jwks_max_age_seconds": 1, "token_lifetime_seconds": 1, "clock_skew_seconds": 0, "publication_seconds": 2, "retirement_seconds": 2,
         "period_seconds": null, "rollback_seconds": 0,
@@ -31,50 +31,50 @@ pub fn with_policy(other: Value) -> TenantSpec {
 }
 
 /// Until a key that was published is usable.
-pub const PUBLICATION: Duration = Duration::from_millis(2100);
+pub(crate) const PUBLICATION: Duration = Duration::from_millis(2100);
 
 /// What a change of a key answers.
-pub async fn act(api: &Api, kid: &str, act: &str, body: Value) -> Answer {
+pub(crate) async fn act(api: &Api, kid: &str, act: &str, body: Value) -> Answer {
     api.post(&format!("/signing_keys/{kid}/{act}"), body.to_string()).await
 }
 
 /// A new key of a tenant, as it is answered.
-pub async fn generated(api: &Api, tenant: &Tenant) -> Value {
+pub(crate) async fn generated(api: &Api, tenant: &Tenant) -> Value {
     let made = api.post(&format!("/tenants/{}/signing_keys", tenant.id), "{}").await;
     assert_eq!(made.status, 201, "{}", made.body);
     made.json()
 }
 
 /// A new key of a tenant that is published; its kid.
-pub async fn published(api: &Api, tenant: &Tenant) -> String {
+pub(crate) async fn published(api: &Api, tenant: &Tenant) -> String {
     let kid = text(&generated(api, tenant).await, "kid");
     let published = act(api, &kid, "publish", json!({})).await;
     assert_eq!(published.status, 200, "{}", published.body);
     kid
 }
 
-pub async fn rotate(api: &Api, tenant: &Tenant, body: Value) -> Answer {
+pub(crate) async fn rotate(api: &Api, tenant: &Tenant, body: Value) -> Answer {
     api.post(&format!("/tenants/{}/signing_keys/rotate", tenant.id), body.to_string()).await
 }
 
-pub async fn key(api: &Api, kid: &str) -> Value {
+pub(crate) async fn key(api: &Api, kid: &str) -> Value {
     let answer = api.get(&format!("/signing_keys/{kid}")).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.json()
 }
 
-pub async fn state(api: &Api, kid: &str) -> String {
+pub(crate) async fn state(api: &Api, kid: &str) -> String {
     text(&key(api, kid).await, "state")
 }
 
 /// That a change was refused by this rule.
 #[track_caller]
-pub fn refused(answer: &Answer, rule: &str) {
+pub(crate) fn refused(answer: &Answer, rule: &str) {
     let details = answer.problem(409, "the key was not changed");
     assert!(details.starts_with(&format!("{rule}: ")), "{details}");
 }
 
-pub fn text(value: &Value, name: &str) -> String {
+pub(crate) fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
 }
 

@@ -26,6 +26,23 @@ pub(super) fn operations() -> Vec<Operation> {
                 .answers("What they do not agree on", "Differences"),
         ),
         post(
+            "/hsm/bench",
+            hsm::bench,
+            Doc::new("benchHsm", "Measures signatures with the health key, beside those of tokens")
+                .needs(Permission::OperateHsm)
+                .body(
+                    &body(
+                        &json!({
+                            "seconds": {"type": "integer", "minimum": 1, "maximum": 30, "default": 5},
+                            "concurrency": {"type": "integer", "minimum": 1, "maximum": 64, "default": 4},
+                        }),
+                        &[],
+                    ),
+                    false,
+                )
+                .answers("What was measured", "HsmBench"),
+        ),
+        post(
             "/hsm/activate",
             hsm::activate,
             waits(Doc::new("activateHsm", "Gives this server's signer processes the PIN, or has them start again with the configured one"))
@@ -91,6 +108,22 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
                     "processes": {"type": "array", "items": process},
                 },
                 "required": ["activation", "ready", "token", "pairs_on_token", "keys_expected", "in_flight", "max_in_flight", "processes"],
+            }),
+        ),
+        (
+            "HsmBench",
+            json!({
+                "type": "object",
+                "properties": {
+                    "algorithm": {"type": ["string", "null"]},
+                    "concurrency": {"type": "integer", "description": "Signatures at once: at most half of the queue"},
+                    "signatures": number(), "errors": number(),
+                    "seconds": {"description": "How long it took"},
+                    "per_second": {"description": "Signatures in a second"},
+                    "p50_ms": {"description": "Half of them took no longer, in milliseconds"},
+                    "p99_ms": {"description": "99 of 100 took no longer"},
+                },
+                "required": ["algorithm", "concurrency", "signatures", "errors", "seconds", "per_second", "p50_ms", "p99_ms"],
             }),
         ),
         (
