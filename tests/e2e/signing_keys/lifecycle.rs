@@ -82,7 +82,7 @@ async fn a_key_is_made_published_and_signs(server: Server) {
 
 async fn a_rotation_is_planned_done_and_undone(server: Server) {
     let api = server.admin_as("admin", &[]).await;
-    let tenant = server.create_tenant(&with_policy(json!({"rollback_seconds": 3600})));
+    let tenant = server.create_tenant(&with_policy(&json!({"rollback_seconds": 3600})));
     let (rollback, path) = (format!("/tenants/{}/signing_keys/rollback", tenant.id), format!("/tenants/{}/signing_keys", tenant.id));
     refused(&api.post(&rollback, "{}").await, "rollback-window");
     refused(&rotate(&api, &tenant, json!({"emergency": true})).await, "standby");

@@ -15,11 +15,11 @@ use crate::support::{
 
 /// P and R of two seconds, and no window for a rollback.
 pub(crate) fn short() -> TenantSpec {
-    with_policy(json!({}))
+    with_policy(&json!({}))
 }
 
 /// The same with other members.
-pub(crate) fn with_policy(other: Value) -> TenantSpec {
+pub(crate) fn with_policy(other: &Value) -> TenantSpec {
     let mut keys = json!({
         "jwks_max_age_seconds": 1, "token_lifetime_seconds": 1, "clock_skew_seconds": 0, "publication_seconds": 2, "retirement_seconds": 2,
         "period_seconds": null, "rollback_seconds": 0,
