@@ -21,7 +21,7 @@ use crate::{
     config::{self, AdminAuthentication, Config},
     hsm,
     http::{self, AdminAccess, AppState, Credentials, DevTenant, Limits, Server, Tls, TlsFiles, TrustedProxies},
-    services::{Context, Scheduler, Services, TRUST_REFRESH},
+    services::{Context, Scheduler, Services, TRUST_REFRESH, describe_key_metrics},
     telemetry,
 };
 
@@ -51,6 +51,7 @@ pub(super) fn run(setup: &Setup, args: &Args) -> Result<ExitCode, Failure> {
 pub(super) fn install_metrics() -> Result<telemetry::Metrics, Failure> {
     let metrics = telemetry::Metrics::install().map_err(|e| Failure::new(e.to_string()))?;
     hsm::metrics::describe();
+    describe_key_metrics();
     Ok(metrics)
 }
 

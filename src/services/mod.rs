@@ -43,7 +43,8 @@ pub use credentials::{AcceptedCredentials, Credentials};
 pub use inspection::{Anchors, ClaimedTransaction, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
 pub use key_secrets::{KeySecrets, NamedKey};
 pub use keys::{
-    AdoptKey, By, KeyDossier, KeyFinding, Keys, NewKey, REPLICA_LEASE, Rotate, Rotation, Scheduler, evidence_file, verify_key_evidence,
+    AdoptKey, By, KeyDossier, KeyFinding, Keys, NewKey, REPLICA_LEASE, Rotate, Rotation, Scheduler, describe_key_metrics, evidence_file,
+    verify_key_evidence,
 };
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};

@@ -40,6 +40,7 @@ mod key_attachments;
 mod key_bench;
 mod key_changes;
 mod key_ends;
+mod key_policy;
 mod key_races;
 #[cfg(feature = "failpoints")]
 mod kill;

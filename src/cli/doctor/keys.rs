@@ -133,6 +133,13 @@ fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
             findings.push(Finding::bad("keys", detail, advice));
         }
     }
+    for key in keys.iter().filter(|k| k.private_destroyed_at.is_some()) {
+        let id = key.cka_id.as_deref().unwrap_or_else(|| key.id.as_bytes());
+        if key.token_serial.as_ref().is_none_or(|serial| *serial == inventory.token.serial) && on_token.get(id).is_some_and(|n| *n > 0) {
+            let detail = format!("the token has key {} of tenant {}, which was destroyed: somebody has put it back", key.id, key.tenant_id);
+            findings.push(Finding::bad("keys", detail, "find out who; remove it with the vendor's tool, by the label that is its id"));
+        }
+    }
     if findings.is_empty() {
         let active = match keys.iter().filter(|k| k.state == KeyState::Active).count() {
             0 => "none yet".to_owned(),
@@ -205,6 +212,14 @@ mod tests {
         let keys = [key(KeyState::Active, "here"), key(KeyState::Retiring, "here")];
         let found = details(&keys, &token(&keys[..1]));
         assert!(matches!(found.as_slice(), [(false, text)] if text.contains(&format!("lacks key {}", keys[1].id))), "{found:?}");
+    }
+
+    #[test]
+    fn a_key_that_was_destroyed_and_is_there_is_named() {
+        let gone = SigningKey { private_destroyed_at: Some(LONG_AGO), ..key(KeyState::Retired, "here") };
+        let found = details(std::slice::from_ref(&gone), &token([&gone]));
+        assert!(matches!(found.as_slice(), [(false, text)] if text.contains("put it back")), "{found:?}");
+        assert!(details(std::slice::from_ref(&gone), &token([])).iter().all(|(ok, _)| *ok));
     }
 
     #[test]

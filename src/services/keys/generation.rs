@@ -1,7 +1,7 @@
 //! Keys that are made: the intent first, then the pair on the token, then what it became. Whatever dies in between, the intent names what is
 //! left, and making it again takes over what is there.
 
-use super::{By, Context, Error, Keys, NewKey, rules, settle};
+use super::{By, Context, Error, Keys, NewKey, contended, rules, settle};
 use crate::{
     domain::{
         AuditEventType, KeyId, KeyOrigin, KeyPlan, KeyRefusal, KeyRule, KeyState, SigningAlgorithm, SigningKey, TenantId, TenantSettings,
@@ -93,11 +93,14 @@ impl Keys {
         let completed = settle(&self.context, &event, completed, || true).await?;
         failpoint::hit("key.completed");
         let key = self.get(key.id).await?;
-        // Whoever else finished it did the same; only a key that was given up meanwhile is another thing.
-        if !completed {
-            rules::was_made(&key)?;
+        if completed || key.public_key.is_some() {
+            return Ok(key);
         }
-        Ok(key)
+        // It was given up meanwhile, and perhaps destroyed before the token made it: nothing of it must stay.
+        if key.origin == KeyOrigin::Generated {
+            self.context.signer.destroy(key.id, None).await?;
+        }
+        Err(rules::in_state(&key, &[KeyState::Pending]).and_then(|()| rules::private_half(&key)).err().map_or_else(contended, Error::from))
     }
 
     /// Gives up an intent, after seeing to it that nothing of it is on the token. Returns why.

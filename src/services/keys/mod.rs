@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(super) use self::policy::{changes_keys, settings_changed};
 pub use self::{
     evidence_file::{KeyFinding, evidence_file, verify_key_evidence},
-    scheduler::Scheduler,
+    scheduler::{Scheduler, describe_key_metrics},
 };
 use super::{Context, Error, Tokens, vouching::settle};
 use crate::{

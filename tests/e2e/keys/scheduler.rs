@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use passkey_hsm::domain::KeyState;
+use passkey_hsm::{
+    domain::{KeyPlan, KeyState},
+    services::NewKey,
+};
 use serde_json::Value;
 
-use super::{on_token, one_in, short, until};
+use super::{by, on_token, one_in, short, until};
 use crate::support::{
     api::Tenant,
     authenticator::Format,
@@ -89,10 +92,10 @@ async fn keys_live_and_die(spec: ServerSpec) {
     // Who did it, and what.
     let told = store.audit_events_of_key(second.tenant_id, first_key.id, 100).await.unwrap();
     let told: Vec<_> = told.iter().map(|e| (e.event_type.as_str(), e.actor.clone().unwrap_or_default())).collect();
-    for (event, (found, actor)) in ["signing_key_deactivated", "signing_key_retired"].iter().zip(&told[told.len() - 4..]) {
-        assert!(told.iter().any(|(name, who)| name == event && who.starts_with("scheduler of ")), "{found} {actor}: {told:?}");
+    for event in ["signing_key_deactivated", "signing_key_retired", "signing_key_destruction_begun", "signing_key_private_destroyed"] {
+        let by_scheduler = told.iter().filter(|(name, who)| *name == event && who.starts_with("scheduler of "));
+        assert_eq!(by_scheduler.count(), 1, "{event}: {told:?}");
     }
-    assert!(told.iter().any(|(name, _)| *name == "signing_key_private_destroyed"), "{told:?}");
 }
 
 /// Two servers, one token, one database: each thing is done once, and the second goes on when the first is gone.
@@ -157,4 +160,50 @@ async fn keys_are_made_at_the_rate_that_is_allowed() {
     // A minute later.
     server.execute("UPDATE signing_keys SET created_at = created_at - 61000").await;
     until("the other standby", async || (store.signing_keys().await.unwrap().len() == 4).then_some(())).await;
+}
+
+/// What others change is heard of at once on PostgreSQL, long before the next look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_heard_of_before_the_next_look() {
+    let database = Some(postgres::Server::shared().empty_database().await);
+    let server = Server::start(ServerSpec { database, keys: vec!["follow_ms = 5000".to_owned()], ..ServerSpec::default() }).await;
+    let (operator, lease) = (super::operator(&server).await, Duration::from_secs(20));
+    let tenant = server.create_tenant(&TenantSpec::default());
+    let new = NewKey { algorithm: None, rsa_bits: None, plan: KeyPlan::None };
+    let made = operator.keys.generate(tenant.id.parse().unwrap(), new, &by("t")).await.unwrap();
+    let store = &operator.context.store;
+    until("the server is there", async || store.live_replicas(lease).await.unwrap().pop()).await;
+    // Two looks apart from one another, whatever its first one met.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (begun, published) = (Instant::now(), operator.keys.publish(made.id, &by("t")).await.unwrap());
+    until("the server has heard of it", async || {
+        let replicas = store.live_replicas(lease).await.unwrap();
+        replicas.iter().all(|r| r.key_revision >= published.revision).then_some(())
+    })
+    .await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+/// What needs no HSM is done while it is away, and the rest when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_hsm_that_is_away_holds_nothing_else_up() {
+    let server = Server::start(spec(None)).await;
+    server.create_tenant(&TenantSpec::default());
+    let store = server.store().await;
+    let standby = one_in(&store, KeyState::Published).await;
+    let (tokens, away) = (server.folder.token_dir(), server.folder.path().join("away"));
+    std::fs::rename(&tokens, &away).unwrap();
+    for pid in server.signers() {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    until("the HSM is away", async || (server.admin_api().get("/health/ready").await.status != 200).then_some(())).await;
+    server.execute("UPDATE signing_keys SET state = 'retiring', withdraw_from = 1, keep_private_until = 1 WHERE state = 'published'").await;
+    let retired = one_in(&store, KeyState::Retired).await;
+    assert_eq!((retired.id, retired.private_destroyed_at), (standby.id, None));
+
+    std::fs::rename(&away, &tokens).unwrap();
+    let next = one_in(&store, KeyState::Published).await;
+    assert_ne!(next.id, standby.id);
+    until("the end", async || store.signing_key(standby.id).await.unwrap().filter(|k| k.private_destroyed_at.is_some())).await;
+    assert!(!on_token(&server).contains(&standby.id.to_string()));
 }
