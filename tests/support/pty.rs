@@ -16,7 +16,7 @@ use rustix::{
 };
 
 /// How long a command gets to say what it is waited for to say.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A command at a terminal of its own; it is killed when this is dropped.
 pub struct Terminal {

@@ -2,7 +2,7 @@
 //!
 //! `ROTATE_TENANTS=1000 cargo test --release --features failpoints --test e2e -- --ignored --nocapture rotation_of_many_tenants`
 
-use std::{env, fs, path::Path, process::Command, time::Instant};
+use std::{env, fmt::Write as _, fs, path::Path, process::Command, time::Instant};
 
 use super::ask;
 use crate::support::{
@@ -21,15 +21,13 @@ const FUNCTIONS: &str = "Initialize Finalize GetInfo GetFunctionList GetSlotList
 
 /// Forwards all 68 functions. None takes more than eight arguments, each a word, and what is passed beyond a function's own is not looked at.
 fn source() -> String {
-    let wrappers: String = (0..68)
-        .map(|n| {
-            format!(
-                "static ulong w{n}(ulong a, ulong b, ulong c, ulong d, ulong e, ulong f, ulong g, ulong h) {{\n\
-                 \x20   __atomic_add_fetch(&counts[{n}], 1, __ATOMIC_RELAXED);\n    return ((any)real[{n}])(a, b, c, d, e, f, g, h);\n}}\n"
-            )
-        })
-        .collect();
-    let table: String = (0..68).map(|n| format!("(void *)w{n}, ")).collect();
+    let (mut wrappers, mut table) = (String::new(), String::new());
+    for n in 0..68 {
+        let body = format!("__atomic_add_fetch(&counts[{n}], 1, __ATOMIC_RELAXED); return ((any)real[{n}])(a, b, c, d, e, f, g, h);");
+        writeln!(wrappers, "static ulong w{n}(ulong a, ulong b, ulong c, ulong d, ulong e, ulong f, ulong g, ulong h) {{ {body} }}")
+            .unwrap();
+        write!(table, "(void *)w{n}, ").unwrap();
+    }
     format!(
         "#include <dlfcn.h>\n#include <fcntl.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <unistd.h>\n\
          typedef unsigned long ulong;\ntypedef ulong (*any)(ulong, ulong, ulong, ulong, ulong, ulong, ulong, ulong);\n\

@@ -43,7 +43,7 @@ async fn two_commands_do_not_work_side_by_side() {
     let output = server.cli(&["key", "generate", &tenant.id]);
     assert!(output.status.success() && text(&output).contains("another command is at work"), "{}", text(&output));
     // And the next one has nobody to wait for.
-    let output =
-        server.cli(&["key", "retire", &ask(&server, &["key", "list", &tenant.id])[1]["kid"].as_str().unwrap().to_owned(), "--yes"]);
+    let keys = ask(&server, &["key", "list", &tenant.id]);
+    let output = server.cli(&["key", "retire", keys[1]["kid"].as_str().unwrap(), "--yes"]);
     assert!(output.status.success() && !text(&output).contains("another command"), "{}", text(&output));
 }
