@@ -11,7 +11,7 @@ use super::{
     key::Why,
     output::{outline, table, warn},
 };
-use crate::domain::{ApprovalId, ApprovalState};
+use crate::domain::{Approval, ApprovalId, ApprovalState};
 
 /// The exit code of a command whose act waits for an approval.
 const WAITS: u8 = 3;
@@ -69,6 +69,21 @@ pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Resul
         output.show(&approval, outline)?;
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     })
+}
+
+/// The same for a request that was made here.
+pub(super) fn requested(approval: &Approval, output: &Output) -> Result<ExitCode, Failure> {
+    let shown = json!({
+        "id": approval.id,
+        "act": approval.act.name(),
+        "tenant_id": approval.tenant_id,
+        "reason": approval.reason,
+        "state": approval.state.as_str(),
+        "requested_by": approval.requested_by.to_string(),
+        "requested_at": approval.requested_at.to_string(),
+        "expires_at": approval.expires_at.to_string(),
+    });
+    waits(&shown, output)
 }
 
 /// Says that an act waits for this approval, and how it is given.

@@ -36,6 +36,19 @@ pub(super) struct Reach<'a> {
     pub(super) options: &'a ClientOptions,
 }
 
+impl Reach<'_> {
+    /// The configuration, for commands that work on this host alone.
+    ///
+    /// # Errors
+    /// When a server elsewhere is meant.
+    pub(super) fn setup(&self) -> Result<Setup, Failure> {
+        if self.options.is_remote() {
+            return Err(Failure::usage("this command works on the server's own host alone, without --server"));
+        }
+        Setup::load(self.config)
+    }
+}
+
 /// What a command needs where no server does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
@@ -64,6 +77,9 @@ pub(super) struct Call {
     path: String,
     body: Option<Body>,
 }
+
+/// The most entries that the API puts on a page.
+const PAGE_SIZE: u32 = 500;
 
 /// JSON. It may hold the PIN: wiped when it is dropped.
 type Body = Zeroizing<Vec<u8>>;
@@ -99,7 +115,7 @@ impl AdminClient {
         let way = if reach.options.is_remote() {
             Way::Server(reach.options.remote()?)
         } else {
-            Box::pin(choose(Box::new(Setup::load(reach.config)?), need)).await?
+            Box::pin(choose(Box::new(Setup::quiet(reach.config)?), need)).await?
         };
         Ok(Self { way, token })
     }
@@ -130,7 +146,8 @@ impl AdminClient {
 
     /// Reads a list to its end, page by page where it has pages.
     pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, CallError> {
-        let (mut all, mut next) = (Vec::new(), Some(path.to_owned()));
+        let more = if path.contains('?') { '&' } else { '?' };
+        let (mut all, mut next) = (Vec::new(), Some(format!("{path}{more}per_page={PAGE_SIZE}")));
         while let Some(path) = next {
             let reply = self.send(Method::GET, &path, None).await?;
             next = reply.next_page();

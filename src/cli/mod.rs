@@ -4,6 +4,7 @@ mod admin_token;
 mod anchors;
 mod api_key;
 mod approval;
+mod authority;
 mod client;
 mod credential;
 mod dev;
@@ -143,6 +144,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
     let Cli { config, client, command, .. } = cli;
     let config = config.as_deref();
     let reach = Reach { config, options: &client };
+    let setup = || reach.setup();
     match command {
         Command::Completions { shell } => {
             // By way of memory: written straight to a pipe that was closed it panics.
@@ -154,20 +156,20 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Signer(args) => signer::run(config, &args),
         Command::PinKeeper => signer::keep_pin(),
         Command::Doctor => doctor::run(config, output),
-        Command::Serve(args) => serve::run(&Setup::load(config)?, &args),
-        Command::Dev(args) => dev::run(&Setup::load(config)?, &args, output),
+        Command::Serve(args) => serve::run(&setup()?, &args),
+        Command::Dev(args) => dev::run(&setup()?, &args, output),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Mds(command) => mds::run(&Setup::load(config)?, command, output),
-        Command::Anchors(command) => anchors::run(&Setup::load(config)?, command, output),
-        Command::Credential(command) => credential::run(&Setup::load(config)?, command, output),
-        Command::Transaction(command) => transaction::run(&Setup::load(config)?, &command),
+        Command::Mds(command) => mds::run(&setup()?, command, output),
+        Command::Anchors(command) => anchors::run(&setup()?, command, output),
+        Command::Credential(command) => credential::run(&setup()?, command, output),
+        Command::Transaction(command) => transaction::run(&setup()?, &command),
         Command::Hsm(command) => hsm::run(&reach, command, output),
         Command::Key(command) => key::run(&reach, command, output),
         Command::Approval(command) => approval::run(&reach, command, output),
         Command::AdminToken(command) => admin_token::run(&reach, command, output),
-        Command::Migrate => migrate::run(&Setup::load(config)?, output),
+        Command::Migrate => migrate::run(&setup()?, output),
         Command::Tenant(command) => tenant::run(&reach, command, output),
-        Command::ApiKey(command) => api_key::run(&Setup::load(config)?, command, output),
+        Command::ApiKey(command) => api_key::run(&setup()?, &reach, command, output),
     }
 }
 

@@ -27,7 +27,9 @@ impl Progress {
         self.done += 1;
         match &self.bar {
             Some(bar) => bar.inc(1),
-            None if after > before => warn(&format!("{} % ({} of {})", after * 10, self.done, self.total)),
+            None if after > before => {
+                warn(&format!("{} % ({} of {})", (self.done * 100).checked_div(self.total).unwrap_or(0), self.done, self.total));
+            }
             None => {}
         }
     }

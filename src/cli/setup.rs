@@ -12,11 +12,11 @@ use std::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime;
 
-use super::Failure;
+use super::{Failure, terminal::ask_pin};
 use crate::{
     config::{self, Config},
     domain::{Actor, ReplicaId, RequestMeta, SystemClock, SystemRng, Timestamp, rsa_bits},
-    hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
+    hsm::{Activation, Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
     services::{By, Context, Governance, RootSecret, Services, Trust},
     storage::Store,
     telemetry,
@@ -33,6 +33,14 @@ impl Setup {
     pub(super) fn load(file: Option<&Path>) -> Result<Self, Failure> {
         let config = Config::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
         telemetry::init_logs(&config.log).map_err(|e| Failure::usage(e.to_string()))?;
+        Ok(Self { config })
+    }
+
+    /// The same for commands whose own requests are nothing to tell of: only what goes wrong is logged, unless the environment asks for more.
+    pub(super) fn quiet(file: Option<&Path>) -> Result<Self, Failure> {
+        let config = Config::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
+        let log = config::Log { level: config.log.level.min(tracing::Level::WARN), ..config.log.clone() };
+        telemetry::init_logs(&log).map_err(|e| Failure::usage(e.to_string()))?;
         Ok(Self { config })
     }
 
@@ -81,9 +89,12 @@ impl Setup {
         }))
     }
 
-    /// Waits until a signer process is up; if none comes up, says what the last one said.
+    /// Waits until a signer process is up; if none comes up, says what the last one said. Where the PIN is the operator's, it is asked for.
     pub(super) async fn signer_ready(&self, services: &Services) -> Result<(), Failure> {
         let signer = &services.context.signer;
+        if signer.status().activation == Activation::Waiting {
+            return Ok(signer.activate(Some(ask_pin(&token_name(&self.config.hsm))?)).await?);
+        }
         let Err(error) = signer.wait_ready(self.signer_options(1).start_limit).await else { return Ok(()) };
         let last = signer.status().processes.into_iter().find_map(|process| process.last_error);
         let why = last.filter(|last| !error.to_string().contains(last.as_str())).map(|last| format!(": {last}")).unwrap_or_default();
@@ -129,11 +140,6 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Whoever runs this command, for the audit log.
-pub(super) fn by() -> By {
-    By { actor: Actor::Local { uid: rustix::process::geteuid().as_raw() }, reason: None, meta: RequestMeta::default() }
-}
-
 /// An instant of RFC 3339.
 pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|e| format!("{text:?} is not a time such as 2026-01-31T12:00:00Z: {e}"))?;
@@ -156,6 +162,16 @@ pub(super) fn token_name(hsm: &config::Hsm) -> String {
 /// What this host is called, as servers write it down.
 pub(super) fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+/// Whoever runs this command, for the audit log.
+pub(super) fn by() -> By {
+    By { actor: Actor::Local { uid: uid() }, reason: None, meta: RequestMeta::default() }
+}
+
+/// The user id of whoever runs this command.
+pub(super) fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Runs a command's future on a runtime of its own.

@@ -69,7 +69,7 @@ fn read_line() -> Result<String, Failure> {
 /// Wrong usage where there is no terminal; a failure where nothing is entered.
 pub(super) fn ask_pin(token: &str) -> Result<Pin, Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage("there is no terminal to ask for the PIN at: say --pin-file FILE"));
+        return Err(Failure::usage("there is no terminal to ask for the PIN at"));
     }
     let silence = Silence::begin()?;
     write!(io::stderr(), "PIN of {}: ", plain(token)).and_then(|()| io::stderr().flush())?;

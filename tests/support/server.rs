@@ -20,6 +20,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 use super::{
     api::{Api, Tenant},
+    pty::Terminal,
     softhsm::{SoftHsm, module},
 };
 
@@ -223,6 +224,17 @@ impl Server {
     pub fn cli_fed(&self, input: &[u8], env: &[(&str, &str)], args: &[&str]) -> Output {
         let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         fed(command(self.folder.path(), &env).args(args), input)
+    }
+
+    /// The same at a terminal.
+    pub fn at_terminal(&self, args: &[&str]) -> Terminal {
+        Terminal::start(command(self.folder.path(), &[("TERM".to_owned(), "xterm".to_owned())]).args(args))
+    }
+
+    /// The same, started and not waited for; what it prints is kept.
+    pub fn begin(&self, args: &[&str]) -> Child {
+        let mut command = command(self.folder.path(), &[]);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// A tenant for `http://localhost:8000` made on the command line, with its first API key.

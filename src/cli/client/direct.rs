@@ -1,13 +1,11 @@
 //! The admin API inside this process, for where no server runs: the same router, the same services, one signer process.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::{Request, header};
 use tokio::task::JoinHandle;
-use tower::ServiceExt as _;
 
 use super::{
     super::{Failure, Setup, output::warn},
@@ -16,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::AdminToken,
-    http::{self, AppState, TrustedProxies},
+    http,
     services::{Context, Services},
     storage::Store,
 };
@@ -24,7 +22,7 @@ use crate::{
 /// Two commands do not change the token side by side.
 const LEASE: &str = "command";
 /// How long a command that was killed is waited for.
-const LEASE_TTL: Duration = Duration::from_secs(5);
+const LEASE_TTL: Duration = Duration::from_secs(3);
 /// How long one that runs is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,18 +31,15 @@ pub(super) struct Direct {
     services: Services,
     /// Renews the lease.
     lease: Option<JoinHandle<()>>,
-    router: Router,
+    api: http::Local,
 }
-
-/// Answers a request. The router's own type is the HTTP layer's.
-type Router = Box<dyn Fn(Request<Full<Bytes>>) -> BoxFuture<'static, Result<Reply, CallError>> + Send + Sync>;
 
 impl Direct {
     pub(super) async fn open(setup: &Setup, need: Need) -> Result<Self, Failure> {
         let signs = matches!(need, Need::Token | Need::Keys | Need::KeysOrNot);
         let services = if signs { setup.services().await? } else { setup.services_without_signer().await? };
-        let router = router(setup, &services);
-        let mut direct = Self { services, lease: None, router };
+        let api = http::Local::new(services.clone(), setup.config.http.body_limit_bytes);
+        let mut direct = Self { services, lease: None, api };
         match direct.prepare(setup, need).await {
             Ok(()) => Ok(direct),
             Err(why) => {
@@ -97,31 +92,10 @@ impl Direct {
         }
         let body = call.body.map(Bytes::from_owner).unwrap_or_default();
         let request = request.body(Full::new(body)).map_err(|e| CallError::unanswered(e.to_string()))?;
-        (self.router)(request).await
+        let broken = |e| CallError::unanswered(format!("the answer broke off: {e}"));
+        let (answer, body) = self.api.call(request).await.map_err(broken)?.into_parts();
+        Ok(Reply { status: answer.status.as_u16(), headers: answer.headers, body: body.to_vec() })
     }
-}
-
-fn router(setup: &Setup, services: &Services) -> Router {
-    let config = &setup.config.http;
-    let state = AppState {
-        services: services.clone(),
-        body_limit: config.body_limit_bytes,
-        body_timeout: config.body_timeout,
-        trusted_proxies: Arc::new(TrustedProxies::new(Vec::new())),
-        metrics: http::Metrics(Arc::new(String::new)),
-        dev: None,
-        admin: Arc::new(http::AdminAccess { credentials: http::Credentials::Token, origins: Vec::new() }),
-    };
-    let router = http::admin_router(state);
-    Box::new(move |request| {
-        let router = router.clone();
-        Box::pin(async move {
-            let response = router.oneshot(request).await.map_err(|never| match never {})?;
-            let (parts, body) = response.into_parts();
-            let body = body.collect().await.map_err(|e| CallError::unanswered(format!("the answer broke off: {e}")))?;
-            Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes().to_vec() })
-        })
-    })
 }
 
 /// Takes the lease of commands, and keeps it.

@@ -64,7 +64,7 @@ impl ClientOptions {
     }
 
     /// The token to show, if there is one.
-    pub(super) fn admin_token(&self) -> Result<Option<AdminToken>, Failure> {
+    pub(in crate::cli) fn admin_token(&self) -> Result<Option<AdminToken>, Failure> {
         if let Some(file) = &self.admin_token_file {
             let bytes = read_private(file)?;
             let text = std::str::from_utf8(&bytes).map_err(|_| Failure::usage(format!("{}: no text", file.display())))?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::rewrap::REWRAP_ADVICE;
 use super::{
-    Failure, Output, Setup, approval,
+    Failure, Output, approval,
     client::{AdminClient, Answer, Need, Reach, with_client},
     key::Why,
     output::{outline, table},
@@ -63,7 +63,7 @@ pub(super) struct Activate {
 
 pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Result<ExitCode, Failure> {
     match command {
-        Command::Rewrap(args) => rewrap::run(&Setup::load(reach.config)?, args, output),
+        Command::Rewrap(args) => rewrap::run(&reach.setup()?, reach, args, output),
         Command::Info => with_client(reach, Need::Token, async |client| {
             let info = client.get("/hsm").await?;
             output.show(&info, outline)?;
@@ -89,9 +89,8 @@ async fn orphans(client: &AdminClient, output: &Output) -> Result<ExitCode, Fail
         let part = |(name, list): (&String, &Value)| {
             let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
             let text = |entry: &Value, member: &str| entry.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let members = ["cka_id", "label", "kid", "tenant_id", "state"];
+            let members = if name == "missing" { ["kid", "tenant_id", "state", "cka_id"] } else { ["cka_id", "label", "key_type", ""] };
             let shown = table(members, list.iter().map(|entry| members.map(|member| text(entry, member))));
-            let name = name.replace('_', " ");
             if list.is_empty() { format!("{name}: none") } else { format!("{name}:\n{shown}") }
         };
         found.as_object().into_iter().flatten().map(part).collect::<Vec<_>>().join("\n\n")

@@ -79,9 +79,5 @@ fn pin(client: &AdminClient, args: &Activate) -> Result<Option<Pin>, Failure> {
     if config.admin.dual_control && args.approval.is_none() {
         return Ok(None);
     }
-    if config.hsm.pin_file.is_none() && config.hsm.pin_credential.is_none() && config.hsm.pin_env.is_none() {
-        ask_pin(&token_name(&config.hsm)).map(Some)
-    } else {
-        Ok(None)
-    }
+    if config.hsm.pin_operator { ask_pin(&token_name(&config.hsm)).map(Some) } else { Ok(None) }
 }

@@ -9,9 +9,10 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::super::{Failure, Output, Setup, setup::block_on};
+use super::super::{Failure, Output, Setup, authority::commander, client::Reach, setup::block_on};
 use crate::{
     config::Config,
+    domain::Permission,
     services::{Context, RootSecret, RootSecretError, RootSecretState},
 };
 
@@ -29,12 +30,13 @@ pub(in crate::cli) struct Rewrap {
     new_secret: bool,
 }
 
-pub(super) fn run(setup: &Setup, args: Rewrap, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(setup: &Setup, reach: &Reach<'_>, args: Rewrap, output: &Output) -> Result<ExitCode, Failure> {
     let Rewrap { from, new_secret } = args;
     block_on(async {
         let services = setup.services().await?;
         let context = &services.context;
         let done = async {
+            commander(reach, &services, Permission::OperateHsm, None).await?;
             setup.signer_ready(&services).await?;
             if new_secret { replace(context).await } else { rewrap(context, from.as_deref()).await }
         };

@@ -9,10 +9,11 @@ use super::{
     super::{
         Failure, Output,
         client::{Answer, Need, Reach, with_client},
-        output::line,
+        output::{line, outline},
     },
     Evidence, path,
 };
+use crate::services::verify_key_evidence;
 
 /// The most bytes of a file that is attached or checked.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -45,8 +46,10 @@ pub(super) fn run(reach: &Reach<'_>, args: &Evidence, output: &Output) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-fn verify(_file: &Path, _output: &Output) -> Result<ExitCode, Failure> {
-    Err(Failure::new("not built"))
+fn verify(file: &Path, output: &Output) -> Result<ExitCode, Failure> {
+    let finding = verify_key_evidence(&read(file)?);
+    output.show(&serde_json::to_value(&finding)?, outline)?;
+    Ok(if finding.is_accepted() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -81,9 +81,9 @@ pub(super) async fn run(client: &AdminClient, args: &Rotate, output: &Output) ->
 
 /// Those that have an active key; or of them those whose rotation is due.
 async fn tenants(client: &AdminClient, due: bool) -> Result<Vec<String>, Failure> {
-    let keys = client.list(if due { "/signing_keys?due=true" } else { "/signing_keys" }).await?;
+    let keys = client.list(if due { "/signing_keys?state=active&due=true" } else { "/signing_keys?state=active" }).await?;
     let text = |key: &Value, member: &str| key.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut tenants: Vec<_> = keys.iter().filter(|key| text(key, "state") == "active").map(|key| text(key, "tenant_id")).collect();
+    let mut tenants: Vec<_> = keys.iter().map(|key| text(key, "tenant_id")).collect();
     tenants.sort_unstable();
     tenants.dedup();
     Ok(tenants)
