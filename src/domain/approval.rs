@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, ApprovalId, KeyId, TenantId, TenantSettings, Timestamp};
+use super::{Actor, ApprovalId, KeyId, Permission, TenantId, TenantSettings, Timestamp};
 
 /// An act that dual control is about, whole: it is done as it was asked for, or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub enum Act {
         tenant: TenantId,
         /// Have a standby take over that verifiers may not have yet.
         accept_exposure: bool,
+        /// Only if the active key signs since before this instant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        if_active_before: Option<Timestamp>,
     },
     /// Activate a key that verifiers may not have yet.
     ActivateExposed {
@@ -64,6 +67,40 @@ impl Act {
             Self::DeactivateHsm => "deactivate_hsm",
         }
     }
+
+    /// What whoever asks for it, and whoever approves it, has to be allowed.
+    pub const fn permission(&self) -> Permission {
+        match self {
+            Self::RotateEmergency { accept_exposure: false, .. } => Permission::OperateKeys,
+            Self::DestroyKey { .. } | Self::CompromiseKey { .. } | Self::RotateEmergency { .. } | Self::ActivateExposed { .. } => {
+                Permission::DistrustKeys
+            }
+            Self::ChangePolicy { .. } => Permission::ChangeKeyPolicy,
+            Self::DeleteTenant { .. } => Permission::DeleteTenants,
+            Self::ActivateHsm | Self::DeactivateHsm => Permission::OperateHsm,
+        }
+    }
+
+    /// The key that it is about, if it is about one.
+    pub const fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::DestroyKey { kid } | Self::CompromiseKey { kid, .. } | Self::ActivateExposed { kid } => Some(*kid),
+            _ => None,
+        }
+    }
+
+    /// The tenant that it names, if it names one.
+    pub const fn tenant(&self) -> Option<TenantId> {
+        match self {
+            Self::RotateEmergency { tenant, .. } | Self::ChangePolicy { tenant, .. } | Self::DeleteTenant { tenant } => Some(*tenant),
+            _ => None,
+        }
+    }
+
+    /// Whether both are the same act on the same thing, in whatever manner: one of them waits at a time.
+    pub fn rivals(&self, other: &Self) -> bool {
+        (self.name(), self.key(), self.tenant()) == (other.name(), other.key(), other.tenant())
+    }
 }
 
 /// How far a request for an approval is.
@@ -79,14 +116,17 @@ pub enum ApprovalState {
     Done,
     /// It was agreed to, and could not be done.
     Failed,
+    /// Its time was over before it was decided, or done. Told by the clock, never stored: see [`Approval::state_at`].
+    Expired,
 }
 
-text_enum!(ApprovalState, "pending, approved, rejected, done, failed", {
+text_enum!(ApprovalState, "pending, approved, rejected, done, failed, expired", {
     Pending => "pending",
     Approved => "approved",
     Rejected => "rejected",
     Done => "done",
     Failed => "failed",
+    Expired => "expired",
 });
 
 /// A request for an approval, and what became of it.
@@ -108,10 +148,55 @@ pub struct Approval {
     pub requested_at: Timestamp,
     /// Until when it can be decided, and done.
     pub expires_at: Timestamp,
-    /// Who decided: another [`Actor::Admin`].
+    /// Who decided: another [`Actor::Admin`]; nobody where it was taken back.
     pub decided_by: Option<Actor>,
     /// When.
     pub decided_at: Option<Timestamp>,
     /// What came of it.
     pub outcome: Option<String>,
+}
+
+impl Approval {
+    /// How far it is at `now`.
+    pub fn state_at(&self, now: Timestamp) -> ApprovalState {
+        let open = matches!(self.state, ApprovalState::Pending | ApprovalState::Approved);
+        if open && self.expires_at <= now { ApprovalState::Expired } else { self.state }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SystemRng;
+
+    #[test]
+    fn acts_are_kept_whole() {
+        let (kid, tenant) = (KeyId::random(&SystemRng), TenantId::random(&SystemRng));
+        let before = Some(Timestamp::from_millis(7));
+        for act in [
+            Act::DestroyKey { kid },
+            Act::CompromiseKey { kid, accept_exposure: true },
+            Act::RotateEmergency { tenant, accept_exposure: false, if_active_before: before },
+            Act::ActivateExposed { kid },
+            Act::ChangePolicy { tenant, settings: Box::default() },
+            Act::DeleteTenant { tenant },
+            Act::ActivateHsm,
+            Act::DeactivateHsm,
+        ] {
+            let json = serde_json::to_value(&act).unwrap();
+            assert_eq!(json["act"], act.name());
+            assert_eq!(serde_json::from_value::<Act>(json).unwrap(), act);
+        }
+        assert!(serde_json::from_str::<Act>(r#"{"act": "activate_hsm", "pin": "1234"}"#).is_err());
+    }
+
+    #[test]
+    fn rivals_are_the_same_act_on_the_same_thing() {
+        let (kid, other) = (KeyId::random(&SystemRng), KeyId::random(&SystemRng));
+        let compromise = |kid, accept_exposure| Act::CompromiseKey { kid, accept_exposure };
+        assert!(compromise(kid, true).rivals(&compromise(kid, false)));
+        assert!(!compromise(kid, true).rivals(&compromise(other, true)));
+        assert!(!compromise(kid, true).rivals(&Act::DestroyKey { kid }));
+        assert!(Act::ActivateHsm.rivals(&Act::ActivateHsm) && !Act::ActivateHsm.rivals(&Act::DeactivateHsm));
+    }
 }

@@ -247,6 +247,11 @@ impl Signer {
         count("unlock", outcome)
     }
 
+    /// How long a signature may take in all: so long after a key ceased to sign, none with it is under way any more.
+    pub fn sign_deadline(&self) -> Duration {
+        self.0.shared.options.sign_deadline
+    }
+
     /// What is known without asking the HSM.
     pub fn status(&self) -> Status {
         self.0.shared.status()

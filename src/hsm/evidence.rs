@@ -58,6 +58,16 @@ pub(super) fn message(record: &str) -> Vec<u8> {
     [EVIDENCE_PREFIX, record.as_bytes()].concat()
 }
 
+/// The bytes that prove possession: `nonce` is fresh at each proof.
+pub(super) fn proof_message(kid: KeyId, nonce: &[u8; 32]) -> Vec<u8> {
+    [PROOF_PREFIX, kid.as_bytes().as_slice(), nonce].concat()
+}
+
+/// Whether `signature` (JOSE form) is a proof of possession for `kid` and `nonce` by the key whose SubjectPublicKeyInfo is `public_key`.
+pub fn verify_proof(algorithm: SigningAlgorithm, public_key: &[u8], kid: KeyId, nonce: &[u8; 32], signature: &[u8]) -> bool {
+    PublicKey::from_spki(algorithm, public_key).is_ok_and(|key| key.verify(&proof_message(kid, nonce), signature))
+}
+
 /// Whether `evidence` was signed by the key whose SubjectPublicKeyInfo is `public_key`. Says nothing of what the record says.
 pub fn verify_evidence(algorithm: SigningAlgorithm, public_key: &[u8], evidence: &KeyEvidence) -> bool {
     PublicKey::from_spki(algorithm, public_key).is_ok_and(|key| key.verify(&message(&evidence.record), &evidence.signature))

@@ -29,7 +29,7 @@ mod token_info;
 
 pub use client::{AdoptRequest, GenerateRequest, GeneratedKey, Permit, SignRequest, Signer};
 pub use error::Error;
-pub use evidence::{EVIDENCE_PREFIX, PROOF_PREFIX, verify_evidence};
+pub use evidence::{EVIDENCE_PREFIX, PROOF_PREFIX, verify_evidence, verify_proof};
 pub use health::HEALTH_KEY;
 pub use options::{SignerCommand, SignerOptions};
 pub use root_key::{ROOT_KEY, Unlocked};

@@ -52,7 +52,8 @@ impl Acts {
 
     /// Requests in `state`, or all, the newest first, and how many there are.
     pub async fn list(&self, state: Option<ApprovalState>, page: Page) -> Result<(Vec<Approval>, u64), Error> {
-        Ok(self.context.store.approvals(state, page).await?)
+        let now = self.context.store.database_now().await?;
+        Ok(self.context.store.approvals(state, now, page).await?)
     }
 
     /// Approves a request of another's, and does what it asks for.

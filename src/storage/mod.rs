@@ -49,6 +49,7 @@ mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use approvals::ApprovalAdded;
 pub use authentication::{Answered, AuthenticationCommit, AuthenticationUnit};
 use conn::{Pooled, Work};
 pub use counters::Stats;

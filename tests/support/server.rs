@@ -35,6 +35,10 @@ pub struct ServerSpec {
     pub dev: bool,
     /// Lines of TOML for the `[http]` section, such as `body_limit_bytes = 1000`.
     pub http: Vec<String>,
+    /// Whether it does what is due with keys.
+    pub scheduler: bool,
+    /// Lines of TOML for the `[keys]` section, such as `follow_ms = 100`.
+    pub keys: Vec<String>,
     /// What is logged.
     pub log_level: &'static str,
     /// Environment of the program, beyond nothing.
@@ -43,7 +47,7 @@ pub struct ServerSpec {
 
 impl Default for ServerSpec {
     fn default() -> Self {
-        Self { database: None, dev: false, http: Vec::new(), log_level: "info", env: Vec::new() }
+        Self { database: None, dev: false, http: Vec::new(), scheduler: false, keys: Vec::new(), log_level: "info", env: Vec::new() }
     }
 }
 
@@ -326,6 +330,10 @@ fn configuration(spec: &ServerSpec, folder: &SoftHsm, database: &str) -> String 
     let string = |path: PathBuf| format!("{:?}", path.to_str().unwrap());
     writeln!(text, "\n[hsm]\nmodule = {}\ntoken_label = \"passkey-test\"", string(module())).unwrap();
     writeln!(text, "pin_file = {}\nenv = {{ SOFTHSM2_CONF = {} }}", string(folder.pin_file()), string(folder.conf())).unwrap();
+    writeln!(text, "\n[keys]\nscheduler = {:?}", if spec.scheduler { "on" } else { "off" }).unwrap();
+    for line in &spec.keys {
+        writeln!(text, "{line}").unwrap();
+    }
     writeln!(text, "\n[log]\nformat = \"json\"\nlevel = {:?}", spec.log_level).unwrap();
     text
 }
