@@ -29,6 +29,7 @@ mod page;
 mod parallel;
 mod registration;
 mod root_secret;
+mod rotation;
 mod signals;
 mod tokens;
 mod transactions;
