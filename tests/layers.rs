@@ -27,8 +27,8 @@ const RESERVED: &[(&str, &str, &[&str])] = &[
     ("SQL", "sqlx::", &["storage"]),
     ("status codes", "StatusCode::", &["http/error.rs"]),
     ("axum", "axum::", &["http"]),
-    // The public API's routes are made of its description, and are nowhere else.
-    ("routes", ".route(", &["http/openapi/mod.rs", "http/admin", "http/dev"]),
+    // The routes of both APIs are made of their descriptions, and are nowhere else; pages are no part of either.
+    ("routes", ".route(", &["http/openapi/mod.rs", "http/admin/mod.rs", "http/dev"]),
     ("RSA with SHA-1", "verify_rs1", &["webauthn/signature.rs", "webauthn/attestation/tpm"]),
 ];
 

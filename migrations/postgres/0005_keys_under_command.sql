@@ -21,6 +21,10 @@ ALTER TABLE signing_keys ADD COLUMN predecessor uuid;
 ALTER TABLE signing_keys ADD COLUMN revision bigint NOT NULL DEFAULT 0;
 -- Of key_revision when it came into the JWKS: what every server must have seen before it signs.
 ALTER TABLE signing_keys ADD COLUMN published_revision bigint NOT NULL DEFAULT 0;
+-- What the admin API calls it where it was asked for there: one space of names with the tenant's API keys.
+ALTER TABLE signing_keys ADD COLUMN name text;
+
+CREATE UNIQUE INDEX signing_keys_by_name ON signing_keys (tenant_id, name) WHERE name IS NOT NULL;
 
 -- One key is in the making for a tenant at a time, however many servers think that it lacks one.
 CREATE UNIQUE INDEX signing_keys_one_pending ON signing_keys (tenant_id) WHERE state = 'pending';
@@ -115,11 +119,13 @@ ALTER TABLE audit_events ADD COLUMN actor text;
 ALTER TABLE audit_events ADD COLUMN key_id uuid;
 ALTER TABLE audit_events ADD COLUMN reason text;
 CREATE INDEX audit_events_of_all ON audit_events (created_at);
+CREATE INDEX audit_events_by_key ON audit_events (key_id, created_at) WHERE key_id IS NOT NULL;
 
 -- A tenant's end: out of sight at once, its keys and data gone after the grace period, the row and the audit trail kept.
 ALTER TABLE tenants ADD COLUMN deleted_at bigint;
 ALTER TABLE tenants ADD COLUMN purge_from bigint;
 ALTER TABLE tenants ADD COLUMN purged_at bigint;
+CREATE INDEX tenants_to_purge ON tenants (purge_from) WHERE purged_at IS NULL;
 -- Copies of what the settings say: whether it keeps a standby, and what verifiers may still hold of settings that were changed.
 ALTER TABLE tenants ADD COLUMN wants_standby boolean NOT NULL DEFAULT true;
 ALTER TABLE tenants ADD COLUMN jwks_cached_until bigint NOT NULL DEFAULT 0;

@@ -21,6 +21,10 @@ ALTER TABLE signing_keys ADD COLUMN predecessor BLOB;
 ALTER TABLE signing_keys ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
 -- Of key_revision when it came into the JWKS: what every server must have seen before it signs.
 ALTER TABLE signing_keys ADD COLUMN published_revision INTEGER NOT NULL DEFAULT 0;
+-- What the admin API calls it where it was asked for there: one space of names with the tenant's API keys.
+ALTER TABLE signing_keys ADD COLUMN name TEXT;
+
+CREATE UNIQUE INDEX signing_keys_by_name ON signing_keys (tenant_id, name) WHERE name IS NOT NULL;
 
 -- One key is in the making for a tenant at a time, however many servers think that it lacks one.
 CREATE UNIQUE INDEX signing_keys_one_pending ON signing_keys (tenant_id) WHERE state = 'pending';
@@ -115,11 +119,13 @@ ALTER TABLE audit_events ADD COLUMN actor TEXT;
 ALTER TABLE audit_events ADD COLUMN key_id BLOB;
 ALTER TABLE audit_events ADD COLUMN reason TEXT;
 CREATE INDEX audit_events_of_all ON audit_events (created_at);
+CREATE INDEX audit_events_by_key ON audit_events (key_id, created_at) WHERE key_id IS NOT NULL;
 
 -- A tenant's end: out of sight at once, its keys and data gone after the grace period, the row and the audit trail kept.
 ALTER TABLE tenants ADD COLUMN deleted_at INTEGER;
 ALTER TABLE tenants ADD COLUMN purge_from INTEGER;
 ALTER TABLE tenants ADD COLUMN purged_at INTEGER;
+CREATE INDEX tenants_to_purge ON tenants (purge_from) WHERE purged_at IS NULL;
 -- Copies of what the settings say: whether it keeps a standby, and what verifiers may still hold of settings that were changed.
 ALTER TABLE tenants ADD COLUMN wants_standby INTEGER NOT NULL DEFAULT 1 CHECK (wants_standby IN (0, 1));
 ALTER TABLE tenants ADD COLUMN jwks_cached_until INTEGER NOT NULL DEFAULT 0;
@@ -128,5 +134,9 @@ ALTER TABLE tenants ADD COLUMN tokens_valid_until INTEGER NOT NULL DEFAULT 0;
 -- The admin API's name for a user.
 ALTER TABLE users ADD COLUMN id BLOB;
 UPDATE users SET id = randomblob(16);
+-- The database makes it, as PostgreSQL's default does: here no column that is added can have one that is not constant.
+CREATE TRIGGER users_have_ids AFTER INSERT ON users WHEN NEW.id IS NULL BEGIN
+    UPDATE users SET id = randomblob(16) WHERE tenant_id = NEW.tenant_id AND user_id = NEW.user_id;
+END;
 CREATE UNIQUE INDEX users_by_id ON users (id);
 CREATE INDEX users_by_time ON users (tenant_id, created_at);

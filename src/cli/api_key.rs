@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Failure, Output, Setup,
     output::{facts, table},
-    setup::{block_on, name},
+    setup::{block_on, by, name},
 };
 use crate::domain::{ApiKey, ApiKeyId, ApiKeyRecord, TenantId};
 
@@ -43,7 +43,7 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
         let keys = &services.api_keys;
         match command {
             Command::Create { tenant, name } => {
-                let (record, key) = keys.create(tenant, &name).await?;
+                let (record, key) = keys.create(tenant, &name, &by()).await?;
                 output.show(&created(&record, &key), |_| render_created(&record, &key))?;
             }
             Command::List { tenant } => {
@@ -55,7 +55,7 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
                 })?;
             }
             Command::Revoke { tenant, id } => {
-                if !keys.revoke(tenant, id).await? {
+                if !keys.revoke(tenant, id, &by()).await? {
                     return Err(Failure::new(format!("tenant {tenant} has no API key {id} that could be revoked")));
                 }
                 output.show(&json!({ "revoked": id }), |_| format!("Revoked {id}."))?;

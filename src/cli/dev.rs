@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{
     Failure, Output, Setup, output,
     serve::{self, Args, Bound},
-    setup::block_on,
+    setup::{block_on, by},
 };
 use crate::{
     domain::{ApiKeyError, TenantConfig, TenantId, TenantSettings},
@@ -63,8 +63,8 @@ async fn demo_tenant(setup: &Setup, services: &Services) -> Result<Remembered, F
     let tenants = &services.tenants;
     let cut_short = tenants.incomplete().await?.into_iter().find(|(tenant, _)| tenant.display_name == DEMO_NAME);
     let created = match cut_short {
-        Some((tenant, _)) => tenants.resume(tenant.id, Some("Development")).await?,
-        None => tenants.create(demo(setup)?, Some("Development")).await?,
+        Some((tenant, _)) => tenants.resume(tenant.id, Some("Development"), &by()).await?,
+        None => tenants.create(demo(setup)?, Some("Development"), &by()).await?,
     };
     let CreatedTenant { tenant, api_key: Some((_, key)), .. } = created else {
         return Err(Failure::new("the demo tenant was made without an API key"));
@@ -89,7 +89,7 @@ fn demo(setup: &Setup) -> Result<NewTenant, Failure> {
         },
     });
     let config: TenantConfig = serde_json::from_value(config)?;
-    Ok(NewTenant { display_name: DEMO_NAME.to_owned(), config, settings: TenantSettings::default() })
+    Ok(NewTenant { display_name: DEMO_NAME.to_owned(), config, settings: TenantSettings::default(), await_key: false })
 }
 
 fn remembered_path(setup: &Setup) -> PathBuf {

@@ -18,8 +18,9 @@ use tokio::{
 
 use super::{Failure, Setup, root_secret, setup::block_on};
 use crate::{
+    config::{self, AdminAuthentication, Config},
     hsm,
-    http::{self, AppState, DevTenant, Limits, Server, TrustedProxies},
+    http::{self, AdminAccess, AppState, Credentials, DevTenant, Limits, Server, Tls, TlsFiles, TrustedProxies},
     services::{Context, Services, TRUST_REFRESH},
     telemetry,
 };
@@ -67,8 +68,9 @@ pub(super) async fn serve(
     let config = &setup.config.http;
     let limits =
         Limits { connections: config.max_connections, header_timeout: config.header_timeout, shutdown_timeout: config.shutdown_timeout };
-    let public = bind(config.public_address, limits).await?;
-    let admin = bind(config.admin_address, limits).await?;
+    let public = bind(config.public_address, None, limits).await?;
+    let admin = bind(config.admin_address, admin_tls(&setup.config)?, limits).await?;
+    let socket = bind_socket(&setup.config.admin.socket, limits).await;
     let addresses = Bound { public: public.local_addr()?, admin: admin.local_addr()? };
 
     tokio::spawn(metrics.clone().upkeep());
@@ -79,6 +81,7 @@ pub(super) async fn serve(
         trusted_proxies: Arc::new(TrustedProxies::new(config.trusted_proxies.clone())),
         metrics: shown(metrics, services.context.clone()),
         dev: dev.map(Arc::new),
+        admin: Arc::new(admin_access(&setup.config.admin)),
     };
 
     let (stop, stopped) = watch::channel(false);
@@ -88,6 +91,7 @@ pub(super) async fn serve(
         tokio::spawn(root_secret::follow(services.context.clone())),
     ];
     let public = tokio::spawn(public.serve(http::public_router(state.clone()), stopped.clone()));
+    let socket = socket.map(|socket| tokio::spawn(socket.serve(http::admin_router(state.clone()), stopped.clone())));
     let admin = tokio::spawn(admin.serve(http::admin_router(state), stopped));
     tracing::info!(public = %addresses.public, admin = %addresses.admin, "listening on {} and, for operators, {}", addresses.public, addresses.admin);
     write_ready_file(args.ready_file.as_deref(), addresses)?;
@@ -97,6 +101,9 @@ pub(super) async fn serve(
     tracing::info!("stopping: requests under way are finished first");
     let _ = stop.send(true);
     let _ = tokio::join!(public, admin);
+    if let Some(socket) = socket {
+        let _ = socket.await;
+    }
     housekeeping.iter().for_each(JoinHandle::abort);
     services.context.signer.shutdown().await;
     services.context.store.close().await;
@@ -150,8 +157,44 @@ async fn follow_trust(services: Services) {
     }
 }
 
-async fn bind(address: SocketAddr, limits: Limits) -> Result<Server, Failure> {
-    Server::bind(address, limits).await.map_err(|e| Failure::new(format!("cannot listen on {address}: {e}")))
+/// The admin listener's TLS, if it is configured. Without it whoever is on the way reads the tokens.
+fn admin_tls(config: &Config) -> Result<Option<Tls>, Failure> {
+    let (admin, address) = (&config.admin, config.http.admin_address);
+    let (Some(certificate), Some(key)) = (&admin.tls_certificate, &admin.tls_key) else {
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "the admin listener {address} can be reached from other hosts and speaks no TLS: set admin.tls_certificate and admin.tls_key");
+        }
+        return Ok(None);
+    };
+    // Without one of these modes a client would be asked for a certificate that means nothing.
+    let client_roots = admin.client_ca.as_deref().filter(|_| admin.authentication != AdminAuthentication::Token);
+    let tls = Tls::load(&TlsFiles { certificate, key, client_roots });
+    tls.map(Some).map_err(|error| Failure::new(format!("the admin listener cannot speak TLS: {error}")))
+}
+
+fn admin_access(config: &config::Admin) -> AdminAccess {
+    let credentials = match config.authentication {
+        AdminAuthentication::Token => Credentials::Token,
+        AdminAuthentication::Certificate => Credentials::Certificate,
+        AdminAuthentication::Either => Credentials::Either,
+        AdminAuthentication::Both => Credentials::Both,
+    };
+    AdminAccess { credentials, origins: config.cors_origins.iter().map(|url| url.origin().ascii_serialization()).collect() }
+}
+
+/// The Unix socket for commands on this host. A server without one serves all the same.
+async fn bind_socket(path: &Path, limits: Limits) -> Option<Server> {
+    match Server::bind_socket(path, limits).await {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            tracing::warn!(%error, "commands on this host cannot reach this server: {error}");
+            None
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, tls: Option<Tls>, limits: Limits) -> Result<Server, Failure> {
+    Server::bind(address, tls, limits).await.map_err(|e| Failure::new(format!("cannot listen on {address}: {e}")))
 }
 
 /// Whole or not at all: whoever waits for the file never reads half of it.
@@ -179,7 +222,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 const SWEEP_GRACE: Duration = Duration::from_hours(1);
 const SWEEP_BATCH: u32 = 1000;
 
-/// Removes ended ceremonies and used challenges, for ever.
+/// Removes ended ceremonies, used challenges, and audit events past their time, for ever.
 async fn sweep(services: Services) {
     let context = &services.context;
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
@@ -192,6 +235,9 @@ async fn sweep(services: Services) {
         }
         if let Err(error) = in_batches(|| context.store.sweep_used_challenges(ended_before, SWEEP_BATCH)).await {
             tracing::warn!(%error, "used challenges could not be removed: {error}");
+        }
+        if let Err(error) = in_batches(|| services.audit.sweep(SWEEP_BATCH)).await {
+            tracing::warn!(%error, "audit events past their time could not be removed: {error}");
         }
     }
 }

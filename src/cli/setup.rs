@@ -13,9 +13,9 @@ use tokio::runtime;
 use super::Failure;
 use crate::{
     config::{self, Config},
-    domain::{ReplicaId, SystemClock, SystemRng},
+    domain::{Actor, ReplicaId, RequestMeta, SystemClock, SystemRng},
     hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
-    services::{Context, Governance, RootSecret, Services, Trust},
+    services::{By, Context, Governance, RootSecret, Services, Trust},
     storage::Store,
     telemetry,
 };
@@ -116,6 +116,11 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         return Err("a name has 1 to 200 characters, and no control characters".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Whoever runs this command, for the audit log.
+pub(super) fn by() -> By {
+    By { actor: Actor::Local { uid: rustix::process::geteuid().as_raw() }, reason: None, meta: RequestMeta::default() }
 }
 
 /// Runs a command's future on a runtime of its own.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Failure, Output, Setup, api_key,
     output::{facts, table, warn},
-    setup::{block_on, name},
+    setup::{block_on, by, name},
     tenant_file::TenantFile,
 };
 use crate::{
@@ -110,7 +110,7 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
                 if let Some(settings) = &settings {
                     warn_of_anchors(&services, &settings.attestation).await?;
                 }
-                services.tenants.update(tenant, UpdateTenant { display_name, config, settings }).await?;
+                services.tenants.update(tenant, UpdateTenant { display_name, config: Some(config), settings }, &by()).await?;
                 output.show(&json!({ "updated": tenant }), |_| format!("Replaced the configuration of {tenant}."))?;
             }
         }
@@ -136,8 +136,8 @@ async fn create(setup: &Setup, args: CreateArgs, output: &Output) -> Result<(), 
     let services = setup.services().await?;
     setup.signer_ready(&services).await?;
     let created = match (resume, new) {
-        (Some(tenant), _) => services.tenants.resume(tenant, api_key_name.as_deref()).await,
-        (None, Some(new)) => services.tenants.create(new, api_key_name.as_deref()).await,
+        (Some(tenant), _) => services.tenants.resume(tenant, api_key_name.as_deref(), &by()).await,
+        (None, Some(new)) => services.tenants.create(new, api_key_name.as_deref(), &by()).await,
         (None, None) => return Err(Failure::usage("say which tenant to make")),
     };
     services.context.signer.shutdown().await;
@@ -160,7 +160,7 @@ impl CreateArgs {
         let mut settings = settings.unwrap_or_default();
         settings.algorithm = algorithm.unwrap_or(settings.algorithm);
         settings.rsa_bits = rsa_bits.unwrap_or(settings.rsa_bits);
-        Ok(NewTenant { display_name, config, settings })
+        Ok(NewTenant { display_name, config, settings, await_key: false })
     }
 
     /// The contract's configuration, from the few options that most tenants need; the rest is the contract's defaults.
@@ -188,9 +188,9 @@ fn created_json(created: &CreatedTenant) -> Value {
     json!({
         "id": created.tenant.id,
         "display_name": created.tenant.display_name,
-        "kid": created.key.id,
-        "algorithm": created.key.algorithm,
-        "token_serial": created.key.token_serial,
+        "kid": created.key.as_ref().map(|key| key.id),
+        "algorithm": created.tenant.settings.algorithm,
+        "token_serial": created.key.as_ref().and_then(|key| key.token_serial.as_ref()),
         "api_key": api_key,
     })
 }
@@ -201,8 +201,8 @@ fn render_created(created: &CreatedTenant) -> String {
     let shown = facts(&[
         ("tenant", tenant.id.to_string()),
         ("name", tenant.display_name.clone()),
-        ("signing key", format!("{} ({})", key.id, key.algorithm)),
-        ("on token", key.token_serial.clone().unwrap_or_default()),
+        ("signing key", key.as_ref().map(|key| format!("{} ({})", key.id, key.algorithm)).unwrap_or_default()),
+        ("on token", key.as_ref().and_then(|key| key.token_serial.clone()).unwrap_or_default()),
         ("api key", secret),
     ]);
     if api_key.is_some() { format!("{shown}\n\nThe API key is shown this once; only its hash is stored.") } else { shown }

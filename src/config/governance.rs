@@ -36,7 +36,7 @@ pub enum AdminAuthentication {
     Token,
     /// By a TLS client certificate.
     Certificate,
-    /// By whichever they show; both have to be the same administrator's role where both are shown.
+    /// By whichever they show. Where both are shown the certificate must lead to one of the roots, and the token decides.
     Either,
     /// By a client certificate of the configured roots, and a bearer token.
     Both,

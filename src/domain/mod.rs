@@ -57,8 +57,8 @@ pub use rng::{Rng, SystemRng};
 pub use secret::Pin;
 pub use signing_key::{KeyEvidence, KeyState, RSA_BITS, RsaBitsError, SigningAlgorithm, SigningKey, rsa_bits};
 pub use tenant::{
-    Attachment, AttestationPreference, ConfigError, Cors, Hint, Mfa, RelyingParty, ResidentKey, Tenant, TenantConfig, UserVerification,
-    Webauthn,
+    Attachment, AttestationPreference, ConfigError, Cors, DeletedTenant, Hint, Mfa, RelyingParty, ResidentKey, Tenant, TenantConfig,
+    UserVerification, Webauthn,
 };
 pub use tenant_settings::{ClonePolicy, PasskeyEndpoints, TenantSettings};
 pub use text_enum::ParseEnumError;

@@ -194,6 +194,14 @@ impl SigningKey {
     pub const fn in_jwks(&self) -> bool {
         self.state.in_jwks() && self.withdrawn_at.is_none()
     }
+
+    /// Whether its private half should be on the token: it was completed, and nobody has begun to destroy it.
+    pub const fn is_expected(&self) -> bool {
+        self.cka_id.is_some()
+            && self.destroying_at.is_none()
+            && self.private_destroyed_at.is_none()
+            && !matches!(self.state, KeyState::Destroyed)
+    }
 }
 
 #[cfg(test)]

@@ -103,6 +103,21 @@ pub struct Tenant {
     pub created_at: Timestamp,
 }
 
+/// A tenant that was deleted: nobody but operators sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedTenant {
+    /// Its id.
+    pub id: TenantId,
+    /// A name for people.
+    pub display_name: String,
+    /// When it was deleted.
+    pub deleted_at: Timestamp,
+    /// When its keys and its data begin to be destroyed: it can be restored before.
+    pub purge_from: Timestamp,
+    /// When the last of them was gone.
+    pub purged_at: Option<Timestamp>,
+}
+
 impl Tenant {
     /// What it has configured for an operation.
     pub fn ceremony_config(&self, operation: Operation) -> CeremonyConfig {

@@ -27,12 +27,16 @@ pub(super) struct Facts<'a> {
     pub(super) public_key: &'a PublicKey,
     /// Whether the pair was there already, made by an attempt whose answer was lost.
     pub(super) taken_over: bool,
+    /// `generated`, or `adopted` for one that somebody else made.
+    pub(super) origin: &'static str,
+    /// Who asked for it; empty where nobody did.
+    pub(super) actor: &'a str,
     pub(super) now: Timestamp,
 }
 
 /// The record: a JSON object in one line.
 pub(super) fn record(facts: &Facts) -> Result<String, PublicKeyError> {
-    let record = json!({
+    let mut record = json!({
         "evidence": "passkey-hsm key evidence v1",
         "kid": facts.kid,
         "algorithm": facts.algorithm,
@@ -48,8 +52,12 @@ pub(super) fn record(facts: &Facts) -> Result<String, PublicKeyError> {
         "public_key": URL_SAFE_NO_PAD.encode(facts.public_key.to_spki()?),
         "thumbprint": facts.public_key.thumbprint()?,
         "taken_over": facts.taken_over,
+        "origin": facts.origin,
         "time": facts.now.to_string(),
     });
+    if !facts.actor.is_empty() {
+        record["actor"] = facts.actor.into();
+    }
     Ok(record.to_string())
 }
 

@@ -101,7 +101,7 @@ impl Process {
         let mut last = String::new();
         for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
             // Its evidence is for nobody: no time goes into it.
-            let request = Generate { kid: HEALTH_KEY, algorithm, rsa_bits: None, now: Timestamp::from_millis(0) };
+            let request = Generate { kid: HEALTH_KEY, algorithm, rsa_bits: None, now: Timestamp::from_millis(0), actor: "".into() };
             match self.connection.call(Request::Generate(request), limit).await {
                 Ok(Reply::Generated(_)) => return Ok(()),
                 Ok(Reply::Failed(Failure::Mechanism(why))) => last = why,
@@ -118,7 +118,7 @@ impl Process {
         let connection = self.connection.clone();
         async move {
             let nonce = NONCE.fetch_add(1, Ordering::Relaxed);
-            let outcome = match timeout(limit, connection.call(Request::Health { nonce }, limit)).await {
+            let outcome = match timeout(limit, connection.call(Request::Health { nonce, urgent: true }, limit)).await {
                 Ok(Ok(Reply::Health(proof))) if health::proves(&proof, nonce) => Ok(()),
                 Ok(Ok(Reply::Health(_))) => Err("the health key's signature does not verify".to_owned()),
                 Ok(Ok(other)) => Err(format!("the health key does not sign: {other:?}")),

@@ -13,7 +13,7 @@ use super::{Inventory, TokenInfo, Unlocked};
 use crate::domain::{KeyEvidence, KeyId, SigningAlgorithm, Timestamp};
 
 /// Raised whenever a message changes shape.
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 
 /// The most bytes of a request. A signing input is a few hundred.
 pub(super) const MAX_REQUEST: usize = 64 * 1024;
@@ -43,13 +43,27 @@ pub(super) enum Request<'a> {
     /// A signature over a JWS signing input.
     Sign(Sign<'a>),
     /// A key pair; idempotent by its id.
-    Generate(Generate),
+    Generate(Generate<'a>),
+    /// A key pair that is on the token already, to go by a new id.
+    Adopt(Adopt<'a>),
     /// The end of a key pair.
-    Destroy { kid: KeyId },
+    Destroy {
+        kid: KeyId,
+        /// Where the token knows it by another one than `kid`'s bytes.
+        cka_id: Option<Cow<'a, [u8]>>,
+    },
     /// What is on the token.
     Inventory,
+    /// Attributes of private keys, by `CKA_ID`.
+    Describe { cka_ids: Vec<Cow<'a, [u8]>> },
+    /// A proof of possession.
+    Prove(Prove<'a>),
     /// A signature with the health key.
-    Health { nonce: u64 },
+    Health {
+        nonce: u64,
+        /// Whether it goes before everything else: the supervisor's question does, a measurement does not.
+        urgent: bool,
+    },
     /// The root key's one signature.
     Unlock {
         /// Whose it has to be, as SubjectPublicKeyInfo; where there is none yet the pair is made.
@@ -73,12 +87,36 @@ pub(super) struct Sign<'a> {
 }
 
 /// See [`Request::Generate`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Generate {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Generate<'a> {
     pub(super) kid: KeyId,
     pub(super) algorithm: SigningAlgorithm,
     pub(super) rsa_bits: Option<u32>,
     pub(super) now: Timestamp,
+    pub(super) actor: Cow<'a, str>,
+}
+
+/// See [`Request::Adopt`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Adopt<'a> {
+    pub(super) kid: KeyId,
+    pub(super) cka_id: Option<Cow<'a, [u8]>>,
+    pub(super) label: Option<Cow<'a, str>>,
+    pub(super) algorithm: SigningAlgorithm,
+    pub(super) now: Timestamp,
+    pub(super) actor: Cow<'a, str>,
+}
+
+/// See [`Request::Prove`]. The message is made by the signer: no byte of it but `kid` and `nonce` is the client's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Prove<'a> {
+    pub(super) kid: KeyId,
+    pub(super) cka_id: Cow<'a, [u8]>,
+    pub(super) algorithm: SigningAlgorithm,
+    pub(super) public_key: Cow<'a, [u8]>,
+    pub(super) nonce: [u8; 32],
+    /// See [`Sign::fresh`].
+    pub(super) fresh: bool,
 }
 
 /// A reply with the number of its request; zero for what nobody asked for.
@@ -97,6 +135,8 @@ pub(super) enum Reply {
     Generated(Generated),
     Destroyed(bool),
     Inventory(Inventory),
+    /// JSON objects, in the order of what was asked for.
+    Described(Vec<Option<String>>),
     Health(HealthProof),
     Unlocked(Unlocked),
     Pong {

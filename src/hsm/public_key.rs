@@ -30,6 +30,11 @@ pub(super) enum PublicKeyError {
     PointEncoding(usize),
 }
 
+/// The thumbprint (RFC 7638, base64url) of the key whose SubjectPublicKeyInfo is `spki`; `None` where that is no key for `algorithm`.
+pub fn thumbprint(algorithm: SigningAlgorithm, spki: &[u8]) -> Option<String> {
+    PublicKey::from_spki(algorithm, spki).ok()?.thumbprint().ok()
+}
+
 /// A parsed public key of one algorithm. Cheap to verify with, dear to parse: keep it.
 #[derive(Debug)]
 pub(super) struct PublicKey {

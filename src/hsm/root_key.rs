@@ -7,11 +7,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::public_key::PublicKey;
+use super::{health::HEALTH_KEY, public_key::PublicKey};
 use crate::domain::{KeyId, SigningAlgorithm};
 
 /// Its reserved id, and so its `CKA_ID`: the bytes `passkeyhsm-root!`.
 pub const ROOT_KEY: KeyId = KeyId::from_uuid(Uuid::from_bytes(*b"passkeyhsm-root!"));
+
+/// Whether a `CKA_ID` is that of the root key or of the health key, which sign for nobody and are not to be touched.
+pub(super) fn is_reserved(cka_id: &[u8]) -> bool {
+    cka_id == ROOT_KEY.as_bytes() || cka_id == HEALTH_KEY.as_bytes()
+}
 
 /// What it signs, and nothing else. Starts with NUL, which no JWS signing input contains: no other request comes to this signature.
 pub(super) const LABEL: &[u8] = b"\0passkey-hsm root secret v1\0";

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Activation, Error, ProcessState, SignerOptions, Status, TokenInfo,
-    connection::lock,
+    connection::{Connection, lock},
     metrics as names,
     pool::{KeyCache, Pool},
     process::{Ending, Process},
@@ -71,6 +71,11 @@ impl Shared {
 
     pub(super) fn is_draining(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining
+    }
+
+    /// The process that manages keys, unless requests are taken no more.
+    pub(super) fn manager(&self) -> Option<Arc<Connection>> {
+        if self.is_draining() { None } else { self.pool.manager() }
     }
 
     async fn stopping(&self) {

@@ -20,6 +20,8 @@ pub(super) struct Error {
     title: String,
     details: String,
     retry_after: Option<u32>,
+    /// What a client that showed no credentials, or wrong ones, is to show (RFC 9110 section 11.6.1).
+    challenge: Option<&'static str>,
     /// What only the operator is told.
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -46,7 +48,7 @@ impl Error {
     fn new(status: StatusCode, title: impl Into<String>, details: impl Into<String>) -> Self {
         // Details may quote what a client sent: no more than that comes back.
         let details = details.into().chars().take(MAX_DETAILS).collect();
-        Self { status, title: title.into(), details, retry_after: None, cause: None }
+        Self { status, title: title.into(), details, retry_after: None, challenge: None, cause: None }
     }
 
     pub(super) fn internal(what: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -88,6 +90,25 @@ impl Error {
     /// No API key where one is needed for what the body asks.
     pub(super) fn api_key_missing() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "api key is missing", "")
+    }
+
+    /// Nobody who may use the admin API; `challenge` says how to show who one is.
+    pub(super) fn unrecognized(details: &str, challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", details) }
+    }
+
+    /// Somebody known, who may not do this.
+    pub(super) fn forbidden(details: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", details)
+    }
+
+    pub(super) fn kid_malformed() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "kid must be a valid uuid4", "")
+    }
+
+    /// There is no such thing, in words that name it.
+    pub(super) fn nothing(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, what, "")
     }
 
     /// A path that names no user that there can be.
@@ -264,7 +285,7 @@ impl From<services::Error> for Error {
             E::KeyNotFound(_) | E::ApprovalNotFound(_) => Self::new(StatusCode::NOT_FOUND, error.to_string(), ""),
             E::KeyRefused(refusal) => Self::new(StatusCode::CONFLICT, "the key was not changed", refusal.to_string()),
             E::ApprovalRefused(why) => Self::new(StatusCode::CONFLICT, "the approval was not decided", why),
-            E::Forbidden(why) => Self::new(StatusCode::FORBIDDEN, "Forbidden", why),
+            E::Forbidden(why) => Self::forbidden(why),
             E::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, "unable to process request", why),
             E::Conflict(what) => Self::new(StatusCode::CONFLICT, what, ""),
             other => Self::internal("an operation failed", other),
@@ -311,8 +332,21 @@ impl IntoResponse for Error {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static(challenge));
+        }
         response
     }
+}
+
+/// 201.
+pub(super) fn created(response: impl IntoResponse) -> Response {
+    (StatusCode::CREATED, response).into_response()
+}
+
+/// 202: it waits for somebody else.
+pub(super) fn accepted(response: impl IntoResponse) -> Response {
+    (StatusCode::ACCEPTED, response).into_response()
 }
 
 /// 204.

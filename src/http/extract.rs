@@ -167,17 +167,55 @@ impl Members<'_> {
     /// # Errors
     /// 400 when it is anything else.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Error> {
+        self.typed(name, "string")
+    }
+
+    /// The integer called `name`; `None` when it is missing or null.
+    ///
+    /// # Errors
+    /// 400 when it is anything else, or has more than 64 bits.
+    pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, Error> {
+        self.typed(name, "integer")
+    }
+
+    /// Whether `name` is true; false when it is missing or null.
+    ///
+    /// # Errors
+    /// 400 when it is anything else.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.typed(name, "bool")?.unwrap_or_default())
+    }
+
+    /// The texts of the array called `name`; `None` when it is missing or null.
+    ///
+    /// # Errors
+    /// 400 when it is anything else.
+    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Error> {
+        self.typed(name, "array of strings")
+    }
+
+    /// # Errors
+    /// 400 when there is a member of another name than these: one that is misspelt must not pass for one that was left out.
+    pub(super) fn only(&self, names: &[&str]) -> Result<(), Error> {
+        let stranger = self.members.iter().find(|(name, _)| !names.iter().any(|known| known.eq_ignore_ascii_case(name)));
+        let Some((name, _)) = stranger else { return Ok(()) };
+        let name: String = name.chars().take(32).collect();
+        Err(Error::unprocessable(format!("unknown member {}: there are {}", name.escape_debug(), names.join(", "))))
+    }
+
+    fn typed<T: de::DeserializeOwned>(&self, name: &str, expected: &str) -> Result<Option<T>, Error> {
         let Some(raw) = self.find(name).map(RawValue::get) else { return Ok(None) };
         serde_json::from_str(raw).map_err(|_| {
             let found = match raw.as_bytes().first() {
                 Some(b'{') => "object",
                 Some(b'[') => "array",
                 Some(b't' | b'f') => "bool",
-                Some(b'"') => "text that is not Unicode",
+                Some(b'"') if expected == "string" => "text that is not Unicode",
+                Some(b'"') => "string",
                 _ => "number",
             };
             let end = (raw.as_ptr() as usize).saturating_sub(self.body.as_ptr() as usize) + raw.len();
-            Error::unprocessable(format!("Unmarshal type error: expected=string, got={found}, field={name}, offset={end}"))
+            Error::unprocessable(format!("Unmarshal type error: expected={expected}, got={found}, field={name}, offset={end}"))
         })
     }
 

@@ -14,11 +14,33 @@ use hyper::{HeaderMap, Method, header, header::HeaderValue};
 use tracing::Instrument;
 
 use super::AppState;
-use crate::domain::{Cidr, RequestMeta};
+use crate::domain::{AdminHash, Cidr, RequestMeta};
 
 /// The other end of the connection; put into each request by the server.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+#[derive(Debug, Clone)]
+pub(super) enum Peer {
+    /// Over the network.
+    Network {
+        address: SocketAddr,
+        tls: bool,
+        /// Of the certificate that it showed, which leads to one of the configured roots.
+        certificate: Option<AdminHash>,
+    },
+    /// On this host, by the Unix socket or within this process, as this user.
+    Local { uid: u32 },
+}
+
+impl Peer {
+    /// Its address, if it has one.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        if let Self::Network { address, .. } = self { Some(address.ip()) } else { None }
+    }
+
+    /// The scheme of the URL under which it connected.
+    pub(super) fn scheme(&self) -> &'static str {
+        if matches!(self, Self::Network { tls: true, .. }) { "https" } else { "http" }
+    }
+}
 
 /// The networks whose `X-Forwarded-For` is believed. Nobody else's is: a source address in the audit trail is worth nothing otherwise.
 #[derive(Debug, Default)]
@@ -74,7 +96,7 @@ fn who_asks(state: &AppState, request: &Request) -> (Option<HeaderValue>, Reques
     let sent = request.headers().get("x-request-id").filter(|v| v.to_str().is_ok_and(|text| !text.is_empty())).cloned();
     let id = sent.or_else(|| HeaderValue::try_from(random_id(&*state.services.context.rng)).ok());
     let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let peer = request.extensions().get::<Peer>().map(|p| p.0.ip());
+    let peer = request.extensions().get::<Peer>().and_then(Peer::ip);
     let source = peer.map(|peer| state.trusted_proxies.client(peer, request.headers()).to_string()).unwrap_or_default();
     let meta = RequestMeta::new(&text(id.as_ref()), &source, &text(request.headers().get(header::USER_AGENT)));
     (id, meta)

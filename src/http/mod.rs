@@ -16,7 +16,9 @@ mod page;
 mod public;
 mod query;
 mod server;
+mod socket;
 mod stall;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,10 +33,12 @@ use url::Url;
 
 use self::error::Error;
 pub use self::{
-    admin::Metrics,
+    admin::{AdminAccess, Credentials, Local, LocalAnswer, Metrics},
     dev::DevTenant,
     meta::TrustedProxies,
     server::{Limits, Server},
+    socket::SocketError,
+    tls::{Tls, TlsError, TlsFiles},
 };
 use crate::services::Services;
 
@@ -51,6 +55,8 @@ pub struct AppState {
     pub trusted_proxies: Arc<TrustedProxies>,
     /// Where the admin listener reads the metrics.
     pub metrics: Metrics,
+    /// How administrators prove who they are.
+    pub admin: Arc<AdminAccess>,
     /// The demo tenant, in dev mode alone.
     pub dev: Option<Arc<DevTenant>>,
 }
@@ -68,6 +74,11 @@ pub fn admin_router(state: AppState) -> Router {
 /// The description of the public API (OpenAPI 3.1) where it is reached at `public_url`: what `GET /openapi.json` answers.
 pub fn openapi(public_url: &Url) -> Value {
     public::document(public_url)
+}
+
+/// The description of the admin API (OpenAPI 3.1): what `GET /openapi-admin.json` of its listener answers.
+pub fn admin_openapi() -> Value {
+    admin::document()
 }
 
 /// Around every route of both: who asks is found out first, and a panic is answered like any other fault of ours.

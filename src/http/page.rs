@@ -67,15 +67,16 @@ impl Listing {
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
 /// The URL under which the client asked: its host, and the scheme that a trusted proxy names; else that of our public URL where it is of this
-/// host; else http, which is what we speak.
+/// host; else the one that was spoken.
 fn base(parts: &Parts, state: &AppState) -> String {
     let public = &*state.services.context.public_url;
     let public_host = &public[Position::BeforeHost..Position::AfterPort];
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
     let host = host.filter(|host| !host.as_str().contains('@')).map_or_else(|| public_host.to_owned(), |host| host.to_string());
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
-    let told = peer.and_then(|peer| state.trusted_proxies.scheme(peer, &parts.headers));
-    let scheme = told.unwrap_or(if host.eq_ignore_ascii_case(public_host) { public.scheme() } else { "http" });
+    let peer = parts.extensions.get::<Peer>();
+    let told = peer.and_then(Peer::ip).and_then(|peer| state.trusted_proxies.scheme(peer, &parts.headers));
+    let spoken = || peer.map_or("http", Peer::scheme);
+    let scheme = told.unwrap_or_else(|| if host.eq_ignore_ascii_case(public_host) { public.scheme() } else { spoken() });
     format!("{scheme}://{}{}", utf8_percent_encode(&host, ESCAPED), utf8_percent_encode(parts.uri.path(), ESCAPED))
 }
 

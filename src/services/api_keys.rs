@@ -1,8 +1,8 @@
 //! API keys: made, listed, revoked, and checked at every call of an application's backend.
 
-use super::{Context, Error};
+use super::{Context, Error, keys::By, vouching::settle};
 use crate::{
-    domain::{ApiKey, ApiKeyId, ApiKeyRecord, AuditEvent, AuditEventId, AuditEventType, RequestMeta, TenantId},
+    domain::{ApiKey, ApiKeyId, ApiKeyRecord, AuditEvent, AuditEventId, AuditEventType, TenantId},
     storage,
 };
 
@@ -25,14 +25,14 @@ impl ApiKeys {
     /// Makes a key named `name` for `tenant`. The key itself is never to be had again.
     ///
     /// # Errors
-    /// [`Error::TenantNotFound`]; [`Error::Conflict`] when the tenant has a key of that name.
-    pub async fn create(&self, tenant: TenantId, name: &str) -> Result<(ApiKeyRecord, ApiKey), Error> {
+    /// [`Error::TenantNotFound`]; [`Error::Conflict`] when the tenant has a key of that name: an API key that is not revoked, or a signing key.
+    pub async fn create(&self, tenant: TenantId, name: &str, by: &By) -> Result<(ApiKeyRecord, ApiKey), Error> {
         self.context.store.tenant(tenant).await?.ok_or(Error::TenantNotFound(tenant))?;
         let (record, key) = new_key(&self.context, tenant, name);
-        let event = event(&self.context, tenant, AuditEventType::ApiKeyCreated);
+        let event = event(&self.context, tenant, AuditEventType::ApiKeyCreated, by);
         match self.context.store.add_api_key(&record, &key.hash(), &event).await {
-            Err(storage::Error::Conflict) => Err(Error::Conflict(format!("tenant {tenant} already has an API key named {name}"))),
-            other => Ok(other.map(|()| (record, key))?),
+            Err(storage::Error::Conflict) => Err(Error::Conflict(format!("the tenant already has a key named {name}"))),
+            added => Ok(settle(&self.context, &event, added, || ()).await.map(|()| (record, key))?),
         }
     }
 
@@ -43,9 +43,10 @@ impl ApiKeys {
     }
 
     /// Revokes a key at once and for good; `false` when there is no such key, or it was revoked before.
-    pub async fn revoke(&self, tenant: TenantId, id: ApiKeyId) -> Result<bool, Error> {
-        let event = event(&self.context, tenant, AuditEventType::ApiKeyRevoked);
-        Ok(self.context.store.revoke_api_key(tenant, id, event.created_at, &event).await?)
+    pub async fn revoke(&self, tenant: TenantId, id: ApiKeyId, by: &By) -> Result<bool, Error> {
+        let event = event(&self.context, tenant, AuditEventType::ApiKeyRevoked, by);
+        let revoked = self.context.store.revoke_api_key(tenant, id, event.created_at, &event).await;
+        settle(&self.context, &event, revoked, || true).await
     }
 }
 
@@ -56,20 +57,20 @@ pub(super) fn new_key(context: &Context, tenant: TenantId, name: &str) -> (ApiKe
     (ApiKeyRecord { id, tenant_id: tenant, name: name.to_owned(), created_at: context.clock.now(), revoked_at: None }, key)
 }
 
-/// An event that an operator caused at the command line.
-pub(super) fn event(context: &Context, tenant: TenantId, event_type: AuditEventType) -> AuditEvent {
+/// An event that an administrator or an operator caused.
+pub(super) fn event(context: &Context, tenant: TenantId, event_type: AuditEventType, by: &By) -> AuditEvent {
     AuditEvent {
         id: AuditEventId::random(&*context.rng),
         tenant_id: tenant,
         event_type,
         error: None,
-        meta: RequestMeta::default(),
+        meta: by.meta.clone(),
         actor_user_id: None,
         credential_id: None,
         transaction_id: None,
-        actor: None,
+        actor: Some(by.actor.to_string()),
         key_id: None,
-        reason: None,
+        reason: by.reason.as_ref().map(|reason| reason.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()),
         created_at: context.clock.now(),
     }
 }

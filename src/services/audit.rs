@@ -77,6 +77,20 @@ impl Audit {
         Ok(self.context.store.audit_log(tenant, filter, page).await?)
     }
 
+    /// The same of every tenant's log, and the deployment's.
+    pub async fn log_of_all(&self, filter: &AuditFilter, page: Page) -> Result<(Vec<AuditEvent>, u64), Error> {
+        Ok(self.context.store.audit_log_of_all(filter, page).await?)
+    }
+
+    /// Forgets what is older than the configuration says, the oldest first, at most `limit` events; says how many. The trail of deleted
+    /// tenants is kept as long.
+    pub async fn sweep(&self, limit: u32) -> Result<u64, Error> {
+        let Some(retention) = self.context.governance.audit_retention else { return Ok(0) };
+        let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_millis(self.context.clock.now().as_millis().saturating_sub(retention));
+        Ok(self.context.store.sweep_audit(before, limit).await?)
+    }
+
     /// Records that a backend's request was refused before a use case took it, and why.
     pub async fn refused(&self, tenant: TenantId, event_type: AuditEventType, reason: &str, user: Option<&UserId>, meta: &RequestMeta) {
         self.kept(self.event(tenant, event_type, meta, user).because(reason)).await;

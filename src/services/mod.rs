@@ -15,6 +15,7 @@ mod registration;
 mod root_secret;
 mod tenants;
 mod token;
+mod token_view;
 mod transactions;
 mod trust;
 mod users;
@@ -39,12 +40,15 @@ pub use audit::Audit;
 pub use authentication::Authentication;
 pub use credentials::{AcceptedCredentials, Credentials};
 pub use inspection::{Anchors, ClaimedTransaction, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
-pub use keys::{AdoptKey, By, KeyDossier, Keys, NewKey, REPLICA_LEASE, Rotate, Rotation, Scheduler};
+pub use keys::{
+    AdoptKey, By, KeyDossier, KeyFinding, Keys, NewKey, REPLICA_LEASE, Rotate, Rotation, Scheduler, evidence_file, verify_key_evidence,
+};
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
 pub use root_secret::{RootSecret, RootSecretError, RootSecretState};
 pub use tenants::{CreatedTenant, NewTenant, Tenants, UpdateTenant};
 pub use token::{JwtToken, PublishedKeys, Tokens};
+pub use token_view::{Differences, HsmState, InventoryEntry, Source, TokenView};
 pub use transactions::{BeginTransaction, Transactions};
 pub use trust::{TRUST_REFRESH, Trust};
 pub use users::{UserDetails, Users};
@@ -131,6 +135,8 @@ pub struct Services {
     pub keys: Keys,
     /// What may need a second administrator.
     pub acts: Acts,
+    /// The HSM and the keys on it.
+    pub token_view: TokenView,
     /// Administrators.
     pub admins: Admins,
     /// Users, as operators see them.
@@ -152,7 +158,8 @@ impl Services {
             transactions: Transactions::new(context.clone(), tokens.clone(), audit.clone()),
             audit: audit.clone(),
             acts: Acts::new(context.clone(), keys.clone(), tenants.clone()),
-            admins: Admins::new(context.clone()),
+            token_view: TokenView::new(context.clone()),
+            admins: Admins::new(context.clone(), audit.clone()),
             users: Users::new(context.clone()),
             keys,
             tenants,

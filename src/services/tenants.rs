@@ -1,14 +1,23 @@
-//! Tenants: made with their first signing key, so that there is never one that cannot sign.
+//! Tenants: made with their first signing key, unless that is to come out of a ceremony; changed; and ended.
+
+mod change;
+mod end;
 
 use super::{
     Context, Error,
     api_keys::{event, new_key},
+    keys::By,
 };
 use crate::{
-    domain::{ApiKey, ApiKeyRecord, AuditEventType, KeyId, KeyPlan, KeyState, SigningKey, Tenant, TenantConfig, TenantId, TenantSettings},
+    domain::{
+        ApiKey, ApiKeyRecord, AuditEvent, AuditEventType, KeyId, KeyPlan, KeyState, SigningKey, Tenant, TenantConfig, TenantId,
+        TenantSettings,
+    },
     failpoint,
     hsm::{self, GenerateRequest},
 };
+
+pub use self::change::UpdateTenant;
 
 /// A tenant to be.
 #[derive(Debug)]
@@ -19,17 +28,8 @@ pub struct NewTenant {
     pub config: TenantConfig,
     /// What it chooses besides; its algorithm is its first key's.
     pub settings: TenantSettings,
-}
-
-/// A change of what a tenant has chosen.
-#[derive(Debug)]
-pub struct UpdateTenant {
-    /// A new name, if any.
-    pub display_name: Option<String>,
-    /// The whole new configuration.
-    pub config: TenantConfig,
-    /// The whole new settings, if any.
-    pub settings: Option<TenantSettings>,
+    /// Make no key: it signs nothing until one that a ceremony made is adopted.
+    pub await_key: bool,
 }
 
 /// A tenant just made.
@@ -37,8 +37,8 @@ pub struct UpdateTenant {
 pub struct CreatedTenant {
     /// The tenant.
     pub tenant: Tenant,
-    /// Its active signing key.
-    pub key: SigningKey,
+    /// Its active signing key; `None` where it waits for one.
+    pub key: Option<SigningKey>,
     /// Its first API key, if one was asked for.
     pub api_key: Option<(ApiKeyRecord, ApiKey)>,
 }
@@ -64,7 +64,7 @@ impl Tenants {
     /// 3. Key, API key and tenant become real in one transaction. Nobody has cached a JWKS of this tenant: its first key is born active.
     ///
     /// Whatever dies in between, [`Tenants::incomplete`] names what is left and [`Tenants::resume`] finishes it.
-    pub async fn create(&self, new: NewTenant, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
+    pub async fn create(&self, new: NewTenant, api_key_name: Option<&str>, by: &By) -> Result<CreatedTenant, Error> {
         let now = self.context.clock.now();
         let rng = &*self.context.rng;
         let tenant = Tenant {
@@ -74,21 +74,24 @@ impl Tenants {
             settings: new.settings,
             created_at: now,
         };
+        if new.await_key {
+            return self.wait_for_key(tenant, api_key_name, by).await;
+        }
         let (id, settings) = (KeyId::random(rng), &tenant.settings);
         let key = SigningKey::intent(id, tenant.id, settings.algorithm, settings.key_bits(), KeyPlan::None, now);
         self.context.store.begin_tenant(&tenant, &key).await?;
         failpoint::hit("tenant.intent_written");
-        self.finish(tenant, key, api_key_name).await
+        self.finish(tenant, key, api_key_name, by).await
     }
 
     /// Finishes a tenant whose making was cut short: the key that its intent names is taken over if the token has it, made if not.
     ///
     /// # Errors
     /// [`Error::TenantNotFound`] when there is no such tenant, or it was finished before.
-    pub async fn resume(&self, id: TenantId, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
+    pub async fn resume(&self, id: TenantId, api_key_name: Option<&str>, by: &By) -> Result<CreatedTenant, Error> {
         let found = self.incomplete().await?.into_iter().find(|(tenant, _)| tenant.id == id);
         let (tenant, key) = found.ok_or(Error::TenantNotFound(id))?;
-        self.finish(tenant, key, api_key_name).await
+        self.finish(tenant, key, api_key_name, by).await
     }
 
     /// The tenants whose making was cut short, each with the key that was meant for it.
@@ -96,14 +99,19 @@ impl Tenants {
         Ok(self.context.store.incomplete_tenants().await?)
     }
 
-    /// A tenant.
+    /// A tenant; a deleted one is not found.
     pub async fn get(&self, id: TenantId) -> Result<Tenant, Error> {
         self.context.store.tenant(id).await?.ok_or(Error::TenantNotFound(id))
     }
 
-    /// All tenants.
+    /// All tenants but deleted ones.
     pub async fn list(&self) -> Result<Vec<Tenant>, Error> {
         Ok(self.context.store.tenants().await?)
+    }
+
+    /// Whether no key of the tenant's ever signed: it waits for one to be adopted.
+    pub async fn awaits_key(&self, id: TenantId) -> Result<bool, Error> {
+        Ok(self.context.store.awaits_key(id).await?)
     }
 
     /// The tenants of an RP ID, in lower case: the oldest first, and not more than a host's document can speak for.
@@ -111,22 +119,14 @@ impl Tenants {
         Ok(self.context.store.tenants_of_rp_id(rp_id, TENANTS_OF_RP_ID).await?)
     }
 
-    /// Replaces a tenant's configuration, and its name and settings where given. A change of algorithm is the next key's: the keys that
-    /// are there stay what they are.
-    pub async fn update(&self, id: TenantId, change: UpdateTenant) -> Result<(), Error> {
-        let event = event(&self.context, id, AuditEventType::TenantConfigChanged);
-        let (name, settings) = (change.display_name.as_deref(), change.settings.as_ref());
-        let updated = self.context.store.update_tenant(id, name, &change.config, settings, &event).await?;
-        if updated { Ok(()) } else { Err(Error::TenantNotFound(id)) }
-    }
-
-    async fn finish(&self, tenant: Tenant, intent: SigningKey, api_key_name: Option<&str>) -> Result<CreatedTenant, Error> {
+    async fn finish(&self, tenant: Tenant, intent: SigningKey, api_key_name: Option<&str>, by: &By) -> Result<CreatedTenant, Error> {
+        let actor = by.actor.to_string();
         let request = GenerateRequest {
             kid: intent.id,
             algorithm: intent.algorithm,
             rsa_bits: intent.rsa_bits,
             now: self.context.clock.now(),
-            actor: "",
+            actor: &actor,
         };
         let made = match self.context.signer.generate(&request).await {
             // The token will never make this key: what was begun is given up rather than left for somebody to finish.
@@ -147,16 +147,27 @@ impl Tenants {
         };
         let api_key = api_key_name.map(|name| new_key(&self.context, tenant.id, name));
         let hashed = api_key.as_ref().map(|(record, secret)| (record, secret.hash()));
-        let mut events = vec![
-            event(&self.context, tenant.id, AuditEventType::TenantCreated),
-            event(&self.context, tenant.id, AuditEventType::SigningKeyGenerated),
-        ];
-        if api_key.is_some() {
-            events.push(event(&self.context, tenant.id, AuditEventType::ApiKeyCreated));
-        }
+        let generated = AuditEvent { key_id: Some(key.id), ..event(&self.context, tenant.id, AuditEventType::SigningKeyGenerated, by) };
+        let events = self.events(tenant.id, Some(generated), api_key.is_some(), by);
         let completed = self.context.store.complete_tenant(tenant.id, &key, hashed.as_ref().map(|(r, h)| (*r, h)), &events).await?;
         failpoint::hit("tenant.completed");
-        if completed { Ok(CreatedTenant { tenant, key, api_key }) } else { Err(Error::TenantNotFound(tenant.id)) }
+        if completed { Ok(CreatedTenant { tenant, key: Some(key), api_key }) } else { Err(Error::TenantNotFound(tenant.id)) }
+    }
+
+    /// Makes a tenant without a key: one that a ceremony makes on the token is adopted. Until then nothing is signed for it.
+    async fn wait_for_key(&self, tenant: Tenant, api_key_name: Option<&str>, by: &By) -> Result<CreatedTenant, Error> {
+        let api_key = api_key_name.map(|name| new_key(&self.context, tenant.id, name));
+        let hashed = api_key.as_ref().map(|(record, secret)| (record, secret.hash()));
+        let events = self.events(tenant.id, None, api_key.is_some(), by);
+        self.context.store.add_waiting_tenant(&tenant, hashed.as_ref().map(|(r, h)| (*r, h)), &events).await?;
+        Ok(CreatedTenant { tenant, key: None, api_key })
+    }
+
+    /// What is written down of a tenant's making.
+    fn events(&self, tenant: TenantId, generated: Option<AuditEvent>, api_key: bool, by: &By) -> Vec<AuditEvent> {
+        let event = |event_type| event(&self.context, tenant, event_type, by);
+        let api_key = api_key.then(|| event(AuditEventType::ApiKeyCreated));
+        [Some(event(AuditEventType::TenantCreated)), generated, api_key].into_iter().flatten().collect()
     }
 
     /// Gives up a tenant whose key the token cannot make, after seeing to it that nothing of the key is there. Returns why.

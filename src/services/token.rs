@@ -140,8 +140,7 @@ impl Tokens {
     /// The tenant's JWKS: its published, active, suspended and retiring keys.
     pub async fn published_keys(&self, tenant: TenantId) -> Result<PublishedKeys, Error> {
         let keys = self.context.store.published_signing_keys(tenant).await?;
-        let keys = keys.iter().map(jwk).collect::<Result<Vec<_>, _>>()?;
-        let body = to_json(&JwkSet { keys })?;
+        let body = jwks_of(&keys)?;
         let digest = sha256(body.as_bytes());
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]));
         Ok(PublishedKeys { body, etag })
@@ -204,6 +203,11 @@ const fn jwk_algorithm(algorithm: SigningAlgorithm) -> KeyAlgorithm {
         SigningAlgorithm::Ps256 => KeyAlgorithm::PS256,
         SigningAlgorithm::EdDsa => KeyAlgorithm::EdDSA,
     }
+}
+
+/// A JWK set (RFC 7517 section 5) of these keys, in their order.
+pub(super) fn jwks_of(keys: &[SigningKey]) -> Result<String, Error> {
+    to_json(&JwkSet { keys: keys.iter().map(jwk).collect::<Result<Vec<_>, _>>()? })
 }
 
 /// The public half of `key` as a JWK (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2).

@@ -48,7 +48,11 @@ pub(super) async fn vouch<U: Unit>(
     let mut permit = Some(permit);
     for _ in 0..KEY_CHANGES {
         let tenant = facts.tenant.id;
-        let key = context.store.active_signing_key(tenant).await?.ok_or(Error::NoActiveKey(tenant))?;
+        let Some(key) = context.store.active_signing_key(tenant).await? else {
+            // It may have been deleted meanwhile.
+            let is_there = context.store.tenant(tenant).await?.is_some();
+            return Err(if is_there { Error::NoActiveKey(tenant) } else { Error::TenantNotFound(tenant) });
+        };
         let room = match permit.take() {
             Some(room) => room,
             None => context.signer.reserve()?,

@@ -5,6 +5,7 @@ use sqlx::types::Uuid;
 use super::{
     Error, Store, audit,
     conn::{Conn, Done},
+    key_names,
     rows::text,
 };
 use crate::domain::{ApiKeyHash, ApiKeyId, ApiKeyRecord, AuditEvent, TenantId, Timestamp};
@@ -18,10 +19,21 @@ struct ApiKeyRow {
 }
 
 impl Store {
-    /// Adds a key. [`Error::Conflict`] when the tenant has one of that name, revoked ones included.
+    /// Adds a key. [`Error::Conflict`] when the tenant has one of that name, or a signing key. A revoked one leaves its name to it, and is called
+    /// after the time at which that happened.
     pub async fn add_api_key(&self, record: &ApiKeyRecord, hash: &ApiKeyHash, event: &AuditEvent) -> Result<(), Error> {
         self.write("api_key", (record.clone(), hash.clone(), event.clone()), |tx, (record, hash, event)| {
             Box::pin(async move {
+                if key_names::is_signing_keys(tx, record.tenant_id, &record.name).await? {
+                    return Err(Error::Conflict);
+                }
+                execute!(
+                    tx,
+                    "UPDATE api_keys SET name = name || CAST($1 AS text) WHERE tenant_id = $2 AND name = $3 AND revoked_at IS NOT NULL",
+                    format!(" (until {})", record.created_at),
+                    record.tenant_id.as_uuid(),
+                    text(&record.name)
+                )?;
                 insert(tx, record, hash).await?;
                 audit::insert(tx, event).await?;
                 Ok(Done::Keep(()))
@@ -43,14 +55,15 @@ impl Store {
         Ok(rows.into_iter().map(ApiKeyRecord::from).collect())
     }
 
-    /// The tenant's key with this hash, unless it is revoked.
+    /// The tenant's key with this hash, unless it is revoked, or the tenant deleted.
     pub async fn find_api_key(&self, tenant: TenantId, hash: &ApiKeyHash) -> Result<Option<ApiKeyRecord>, Error> {
         let row = query!(
             self.reader().await?,
             fetch_optional,
             ApiKeyRow,
             r#"SELECT id AS "id: Uuid", tenant_id AS "tenant_id: Uuid", name, created_at, revoked_at
-            FROM api_keys WHERE tenant_id = $1 AND hash = $2 AND revoked_at IS NULL"#,
+            FROM api_keys WHERE tenant_id = $1 AND hash = $2 AND revoked_at IS NULL
+                AND NOT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)"#,
             tenant.as_uuid(),
             hash.as_bytes()
         )?;

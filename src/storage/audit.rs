@@ -70,6 +70,23 @@ impl Store {
         row.map(AuditEvent::try_from).transpose()
     }
 
+    /// Deletes audit events before `before`, the oldest first, at most `limit`; says how many.
+    pub async fn sweep_audit(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.write("sweep", (before, limit), |tx, (before, limit)| {
+            Box::pin(async move {
+                let deleted = execute!(
+                    tx,
+                    "DELETE FROM audit_events WHERE id IN (
+                        SELECT id FROM audit_events WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+                    before.as_millis(),
+                    i64::from(*limit)
+                )?;
+                Ok(if deleted == 0 { Done::Undo(0) } else { Done::Keep(deleted) })
+            })
+        })
+        .await
+    }
+
     /// A tenant's newest events, newest first.
     pub async fn audit_events(&self, tenant: TenantId, limit: u32) -> Result<Vec<AuditEvent>, Error> {
         let rows = select_audit_events!(
@@ -77,6 +94,19 @@ impl Store {
             fetch_all,
             "WHERE tenant_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
             tenant.as_uuid(),
+            i64::from(limit)
+        )?;
+        rows.into_iter().map(AuditEvent::try_from).collect()
+    }
+
+    /// A signing key's events, the oldest first, at most `limit`.
+    pub async fn audit_events_of_key(&self, tenant: TenantId, kid: KeyId, limit: u32) -> Result<Vec<AuditEvent>, Error> {
+        let rows = select_audit_events!(
+            self.reader().await?,
+            fetch_all,
+            "WHERE tenant_id = $1 AND key_id = $2 ORDER BY created_at, id LIMIT $3",
+            tenant.as_uuid(),
+            kid.as_uuid(),
             i64::from(limit)
         )?;
         rows.into_iter().map(AuditEvent::try_from).collect()
@@ -122,6 +152,54 @@ impl Store {
                 AND ($7 = '%' OR lower(source_ip) LIKE lower($7) ESCAPE '!' OR lower(actor_user_id) LIKE lower($7) ESCAPE '!')
             ORDER BY created_at DESC, id DESC LIMIT $8 OFFSET $9",
             tenant,
+            f.after,
+            f.before,
+            types,
+            user,
+            address,
+            search,
+            i64::from(page.size()),
+            offset
+        )?;
+        Ok((rows.into_iter().map(AuditEvent::try_from).collect::<Result<_, _>>()?, total))
+    }
+
+    /// The same of all tenants' events and the deployment's.
+    pub async fn audit_log_of_all(&self, filter: &AuditFilter, page: Page) -> Result<(Vec<AuditEvent>, u64), Error> {
+        let f = Patterns::from(filter);
+        let (types, user, address, search) = (f.types.as_str(), f.user.as_str(), f.address.as_str(), f.search.as_str());
+        let mut conn = self.reader().await?;
+        let count = query!(
+            conn,
+            fetch_one,
+            CountRow,
+            r#"SELECT count(*) AS "count!: i64" FROM audit_events
+            WHERE created_at > $1 AND created_at < $2
+                AND ($3 = '' OR replace($3, ',' || event_type || ',', '') <> $3)
+                AND ($4 = '%' OR lower(actor_user_id) LIKE lower($4) ESCAPE '!')
+                AND ($5 = '%' OR lower(source_ip) LIKE lower($5) ESCAPE '!')
+                AND ($6 = '%' OR lower(source_ip) LIKE lower($6) ESCAPE '!' OR lower(actor_user_id) LIKE lower($6) ESCAPE '!')"#,
+            f.after,
+            f.before,
+            types,
+            user,
+            address,
+            search,
+        )?;
+        let total = u64::try_from(count.count).unwrap_or(0);
+        let offset = match i64::try_from(page.offset()) {
+            Ok(offset) if page.offset() < total => offset,
+            _ => return Ok((Vec::new(), total)),
+        };
+        let rows = select_audit_events!(
+            conn,
+            fetch_all,
+            "WHERE created_at > $1 AND created_at < $2
+                AND ($3 = '' OR replace($3, ',' || event_type || ',', '') <> $3)
+                AND ($4 = '%' OR lower(actor_user_id) LIKE lower($4) ESCAPE '!')
+                AND ($5 = '%' OR lower(source_ip) LIKE lower($5) ESCAPE '!')
+                AND ($6 = '%' OR lower(source_ip) LIKE lower($6) ESCAPE '!' OR lower(actor_user_id) LIKE lower($6) ESCAPE '!')
+            ORDER BY created_at DESC, id DESC LIMIT $7 OFFSET $8",
             f.after,
             f.before,
             types,

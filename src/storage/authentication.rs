@@ -191,6 +191,7 @@ mod postgres {
                 Found,
                 "WITH unanswered AS (" + $unanswered + "), signer AS (
                     SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND id = $3 AND state = 'active'
+                        AND NOT EXISTS (SELECT FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)
                 ), credential AS (
                     SELECT (CAST($5 AS bigint) <> 0 OR sign_count <> 0) AND $5 <= sign_count AS cloned FROM credentials
                     WHERE tenant_id = $1 AND id = $4 AND EXISTS (SELECT FROM unanswered) AND EXISTS (SELECT FROM signer)

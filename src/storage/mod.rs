@@ -25,6 +25,7 @@ mod error;
 mod evidence;
 mod key_attachments;
 mod key_changes;
+mod key_names;
 mod leases;
 mod metadata;
 mod migrations;
@@ -59,6 +60,7 @@ pub use key_changes::{DueKeys, KeyNotices};
 pub use metadata::MetadataUpdate;
 pub use registration::RegistrationCommit;
 pub use root_secret::{RootEnvelope, RootFingerprint, StoredRootSecret};
+pub use signing_keys::KeyFilter;
 
 /// Which database is behind a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -104,6 +104,7 @@ mod postgres {
                 SELECT 1 FROM ceremonies WHERE tenant_id = $1 AND operation = $2 AND challenge = $3 FOR UPDATE
             ), signer AS (
                 SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND id = $4 AND state = 'active'
+                    AND NOT EXISTS (SELECT FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)
             ), credential AS (
                 INSERT INTO credentials (tenant_id, id, user_id, name, public_key, attestation_type, attestation_trust, attestation_record,
                     aaguid, sign_count, transports, backup_eligible, backup_state, user_verified, is_mfa, created_at, last_used_at)

@@ -7,7 +7,7 @@ use super::{
     conn::Conn,
     rows::{OrCorrupt, corrupt},
 };
-use crate::domain::{KeyEvidence, KeyId, SigningKey, TenantId, Timestamp};
+use crate::domain::{KeyEvidence, KeyId, KeyState, Page, SigningKey, TenantId, Timestamp};
 
 pub(super) struct SigningKeyRow {
     id: Uuid,
@@ -52,10 +52,14 @@ macro_rules! select_signing_keys {
 }
 
 impl Store {
-    /// The key that signs a tenant's tokens now.
+    /// The key that signs a tenant's tokens now. A deleted tenant has none.
     pub async fn active_signing_key(&self, tenant: TenantId) -> Result<Option<SigningKey>, Error> {
-        let row =
-            select_signing_keys!(self.reader().await?, fetch_optional, "WHERE tenant_id = $1 AND state = 'active'", tenant.as_uuid())?;
+        let row = select_signing_keys!(
+            self.reader().await?,
+            fetch_optional,
+            "WHERE tenant_id = $1 AND state = 'active' AND NOT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)",
+            tenant.as_uuid()
+        )?;
         row.map(SigningKey::try_from).transpose()
     }
 
@@ -76,6 +80,58 @@ impl Store {
         let rows = select_signing_keys!(self.reader().await?, fetch_all, "ORDER BY tenant_id, created_at, id")?;
         rows.into_iter().map(SigningKey::try_from).collect()
     }
+
+    /// A page of the keys that `filter` lets through, tenant by tenant, the oldest first, and how many it lets through in all.
+    pub async fn signing_keys_page(&self, filter: KeyFilter, page: Page) -> Result<(Vec<SigningKey>, u64), Error> {
+        let (state, due) = (filter.state.map_or("", KeyState::as_str), filter.due.map_or(i64::MAX, Timestamp::as_millis));
+        let mut conn = self.reader().await?;
+        let count = query!(
+            conn,
+            fetch_one,
+            CountRow,
+            r#"SELECT count(*) AS "count!: i64" FROM signing_keys
+            WHERE ($1 = '' OR state = $1) AND ($2 = 9223372036854775807 OR (state = 'active' AND rotate_from <= $2))"#,
+            state,
+            due
+        )?;
+        let total = u64::try_from(count.count).unwrap_or(0);
+        let offset = match i64::try_from(page.offset()) {
+            Ok(offset) if page.offset() < total => offset,
+            _ => return Ok((Vec::new(), total)),
+        };
+        let rows = select_signing_keys!(
+            conn,
+            fetch_all,
+            "WHERE ($1 = '' OR state = $1) AND ($2 = 9223372036854775807 OR (state = 'active' AND rotate_from <= $2))
+            ORDER BY tenant_id, created_at, id LIMIT $3 OFFSET $4",
+            state,
+            due,
+            i64::from(page.size()),
+            offset
+        )?;
+        Ok((rows.into_iter().map(SigningKey::try_from).collect::<Result<_, _>>()?, total))
+    }
+}
+
+/// Which keys are asked for; the default is all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    /// In this state.
+    pub state: Option<KeyState>,
+    /// Active, and to be replaced by this instant.
+    pub due: Option<Timestamp>,
+}
+
+impl KeyFilter {
+    /// Whether it lets `key` through.
+    pub fn admits(&self, key: &SigningKey) -> bool {
+        let is_due = |now| key.state == KeyState::Active && key.rotate_from.is_some_and(|from| from <= now);
+        self.state.is_none_or(|state| state == key.state) && self.due.is_none_or(is_due)
+    }
+}
+
+struct CountRow {
+    count: i64,
 }
 
 /// The keys that wait to be generated for tenants that are not complete.
@@ -137,7 +193,7 @@ pub(super) async fn settle_pending(tx: &mut Conn<'_>, key: &SigningKey) -> Resul
     Ok(updated == 1)
 }
 
-/// Whether a key may sign its tenant's tokens, read within a unit of work.
+/// Whether a key may sign its tenant's tokens, read within a unit of work: nothing more is stored for a tenant that was deleted meanwhile.
 pub(super) async fn is_active(tx: &mut Conn<'_>, tenant: TenantId, key: KeyId) -> Result<bool, Error> {
     struct Row {
         found: bool,
@@ -146,7 +202,10 @@ pub(super) async fn is_active(tx: &mut Conn<'_>, tenant: TenantId, key: KeyId) -
         tx,
         fetch_one,
         Row,
-        r#"SELECT EXISTS (SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND id = $2 AND state = 'active') AS "found!: bool""#,
+        r#"SELECT EXISTS (
+            SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND id = $2 AND state = 'active'
+                AND NOT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)
+        ) AS "found!: bool""#,
         tenant.as_uuid(),
         key.as_uuid()
     )?;

@@ -71,24 +71,65 @@ impl Store {
         .await
     }
 
-    /// A tenant, unless it is still in the making.
+    /// Writes a tenant that waits for its key: it is there at once, and signs nothing until a key is adopted. [`Error::Conflict`] when its id
+    /// is taken.
+    pub async fn add_waiting_tenant(
+        &self,
+        tenant: &Tenant,
+        api_key: Option<(&ApiKeyRecord, &ApiKeyHash)>,
+        events: &[AuditEvent],
+    ) -> Result<(), Error> {
+        let api_key = api_key.map(|(record, hash)| (record.clone(), hash.clone()));
+        self.write("waiting_tenant", (tenant.clone(), api_key, events.to_vec()), |tx, (tenant, api_key, events)| {
+            Box::pin(async move {
+                insert(tx, tenant).await?;
+                activate(tx, tenant.id).await?;
+                if let Some((record, hash)) = api_key {
+                    api_keys::insert(tx, record, hash).await?;
+                }
+                for event in events {
+                    audit::insert(tx, event).await?;
+                }
+                Ok(Done::Keep(()))
+            })
+        })
+        .await
+    }
+
+    /// Whether no key of the tenant's ever signed.
+    pub async fn awaits_key(&self, id: TenantId) -> Result<bool, Error> {
+        struct Row {
+            found: bool,
+        }
+        let row = query!(
+            self.reader().await?,
+            fetch_one,
+            Row,
+            r#"SELECT EXISTS (SELECT 1 FROM signing_keys WHERE tenant_id = $1 AND activated_at IS NOT NULL) AS "found!: bool""#,
+            id.as_uuid()
+        )?;
+        Ok(!row.found)
+    }
+
+    /// A tenant, unless it is still in the making, or deleted.
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Tenant>, Error> {
         let row = query!(
             self.reader().await?,
             fetch_optional,
             TenantRow,
-            r#"SELECT id AS "id: Uuid", display_name, config, settings, created_at FROM tenants WHERE id = $1 AND state = 'active'"#,
+            r#"SELECT id AS "id: Uuid", display_name, config, settings, created_at FROM tenants
+            WHERE id = $1 AND state = 'active' AND deleted_at IS NULL"#,
             id.as_uuid()
         )?;
         row.map(Tenant::try_from).transpose()
     }
 
-    /// Every tenant that is not in the making, the oldest first.
+    /// Every tenant that is neither in the making nor deleted, the oldest first.
     pub async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
         in_state(&mut self.reader().await?, "active").await
     }
 
-    /// Tenants with this RP ID that are not in the making, the oldest first, at most `limit`. Without those that a server of a version
+    /// Tenants with this RP ID that are neither in the making nor deleted, the oldest first, at most `limit`. Without those that a server of a version
     /// before migration 4 wrote after it.
     pub async fn tenants_of_rp_id(&self, rp_id: &str, limit: u32) -> Result<Vec<Tenant>, Error> {
         let rows = query!(
@@ -96,7 +137,7 @@ impl Store {
             fetch_all,
             TenantRow,
             r#"SELECT id AS "id: Uuid", display_name, config, settings, created_at FROM tenants
-            WHERE rp_id = $1 AND rp_id <> '' AND state = 'active' ORDER BY created_at, id LIMIT $2"#,
+            WHERE rp_id = $1 AND rp_id <> '' AND state = 'active' AND deleted_at IS NULL ORDER BY created_at, id LIMIT $2"#,
             text(rp_id),
             i64::from(limit)
         )?;
@@ -115,18 +156,18 @@ impl Store {
         Ok(paired.collect())
     }
 
-    /// Replaces a tenant's configuration; its name and its settings too where they are given. `false`, and no event, when there is no such
+    /// Replaces a tenant's name, configuration and settings, those that are given. `false`, and no event, when there is no such
     /// tenant.
     pub async fn update_tenant(
         &self,
         id: TenantId,
         display_name: Option<&str>,
-        config: &TenantConfig,
+        config: Option<&TenantConfig>,
         settings: Option<&TenantSettings>,
         event: &AuditEvent,
     ) -> Result<bool, Error> {
-        let rp_id = text(&config.webauthn.relying_party.id);
-        let config = to_json(config, TABLE, &id)?;
+        let rp_id = config.map(|config| text(&config.webauthn.relying_party.id));
+        let config = config.map(|config| to_json(config, TABLE, &id)).transpose()?;
         let settings = settings.map(|settings| to_json(settings, TABLE, &id)).transpose()?;
         let display_name = display_name.map(text);
         let data = (id, display_name, config, rp_id, settings, event.clone());
@@ -134,12 +175,12 @@ impl Store {
             Box::pin(async move {
                 let updated = execute!(
                     tx,
-                    "UPDATE tenants SET display_name = COALESCE($1, display_name), config = $2, rp_id = $3,
-                        settings = COALESCE($4, settings)
-                    WHERE id = $5 AND state = 'active'",
+                    "UPDATE tenants SET display_name = COALESCE($1, display_name), config = COALESCE($2, config),
+                        rp_id = COALESCE($3, rp_id), settings = COALESCE($4, settings)
+                    WHERE id = $5 AND state = 'active' AND deleted_at IS NULL",
                     display_name.as_deref(),
-                    config,
-                    rp_id,
+                    config.as_deref(),
+                    rp_id.as_deref(),
                     settings.as_deref(),
                     id.as_uuid()
                 )?;
@@ -159,7 +200,8 @@ async fn in_state(conn: &mut Pooled, state: &str) -> Result<Vec<Tenant>, Error> 
         conn,
         fetch_all,
         TenantRow,
-        r#"SELECT id AS "id: Uuid", display_name, config, settings, created_at FROM tenants WHERE state = $1 ORDER BY created_at, id"#,
+        r#"SELECT id AS "id: Uuid", display_name, config, settings, created_at FROM tenants
+        WHERE state = $1 AND deleted_at IS NULL ORDER BY created_at, id"#,
         state
     )?;
     rows.into_iter().map(Tenant::try_from).collect()

@@ -39,6 +39,11 @@ pub(crate) fn options(hsm: &SoftHsm) -> SignerOptions {
     SignerOptions { sign_deadline: Duration::from_secs(5), ..SignerOptions::new(command(hsm, &config)) }
 }
 
+/// Runs `pkcs11-tool`, logged in as the token's user.
+pub(crate) fn tool(hsm: &SoftHsm, args: &[&str]) -> String {
+    hsm.tool(&[&["--token-label", "passkey-test", "--login", "--pin", "env:PIN"], args].concat(), "")
+}
+
 /// Starts and waits until every process is up.
 pub(crate) async fn start(options: SignerOptions) -> Signer {
     let processes = options.processes;

@@ -43,6 +43,7 @@ async fn evidence_says_what_the_token_says_and_is_signed_by_the_key() {
         assert!(attributes["CKA_KEY_GEN_MECHANISM"].as_str().unwrap().starts_with("CKM_"), "{attributes}");
         assert_eq!(record["kid"], key.kid.to_string());
         assert_eq!(record["token"]["serial"], key.made.token_serial);
+        assert_eq!((&record["origin"], &record["actor"]), (&"generated".into(), &"a test".into()));
         assert_eq!(record["time"], "2023-11-14T22:13:20.000Z");
         assert_eq!(record["thumbprint"].as_str().unwrap().len(), 43);
         assert_eq!(record["module"]["sha256"].as_str().unwrap().len(), 64);

@@ -6,10 +6,12 @@
 #[path = "../support/softhsm.rs"]
 mod softhsm;
 
+mod adoption;
 mod deployment;
 mod faults;
 mod interposer;
 mod keys;
+mod proofs;
 mod root_key;
 mod signing;
 mod starting;

@@ -8,6 +8,7 @@ use crate::bench::{Bench, api_key, assert_same, at, event};
 on_both_engines! {
     a_key_is_found_by_its_hash_in_its_tenant,
     a_name_is_taken_once_in_a_tenant,
+    a_revoked_key_leaves_its_name,
     a_revoked_key_opens_nothing,
     of_parallel_keys_of_one_name_one_is_added,
     of_parallel_revocations_one_counts,
@@ -29,7 +30,6 @@ async fn a_name_is_taken_once_in_a_tenant(b: Bench) {
     let ((tenant, _), (other, _)) = (b.tenant().await, b.tenant().await);
     let (first, hash) = api_key(tenant.id, "backend");
     b.store.add_api_key(&first, &hash, &event(tenant.id)).await.unwrap();
-    assert!(b.store.revoke_api_key(tenant.id, first.id, at(7), &event(tenant.id)).await.unwrap());
     let (second, hash) = api_key(tenant.id, "backend");
     let refused = event(tenant.id);
     assert!(matches!(b.store.add_api_key(&second, &hash, &refused).await, Err(Error::Conflict)));
@@ -42,6 +42,19 @@ async fn a_name_is_taken_once_in_a_tenant(b: Bench) {
     b.store.add_api_key(&third, &hash, &event(tenant.id)).await.unwrap();
     let names: Vec<_> = b.store.api_keys(tenant.id).await.unwrap().into_iter().map(|k| k.name).collect();
     assert_eq!(names, ["Backend", "backend"]);
+}
+
+async fn a_revoked_key_leaves_its_name(b: Bench) {
+    let (tenant, _) = b.tenant().await;
+    for n in 0..3 {
+        let (mut record, hash) = api_key(tenant.id, "backend");
+        record.created_at = at(n);
+        b.store.add_api_key(&record, &hash, &event(tenant.id)).await.unwrap();
+        assert!(b.store.find_api_key(tenant.id, &hash).await.unwrap().is_some());
+        assert!(b.store.revoke_api_key(tenant.id, record.id, at(7), &event(tenant.id)).await.unwrap());
+    }
+    let names: Vec<_> = b.store.api_keys(tenant.id).await.unwrap().into_iter().map(|k| k.name).collect();
+    assert_eq!(names, [format!("backend (until {})", at(1)), format!("backend (until {})", at(2)), "backend".to_owned()]);
 }
 
 async fn a_revoked_key_opens_nothing(b: Bench) {

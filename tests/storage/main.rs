@@ -24,6 +24,7 @@ macro_rules! on_both_engines {
 
 mod anchors;
 mod api_keys;
+mod approvals;
 mod attestation;
 mod audit;
 mod authentication;
@@ -34,6 +35,7 @@ mod constraints;
 mod corrupt;
 mod credentials;
 mod group_commit;
+mod key_attachments;
 #[cfg(feature = "failpoints")]
 mod kill;
 mod lost_connections;
@@ -44,6 +46,7 @@ mod races;
 mod registration;
 mod root_secret;
 mod signing_keys;
+mod tenant_ends;
 mod tenants;
 mod transactions;
 mod used_challenges;

@@ -101,7 +101,7 @@ mod from_0003 {
         assert_eq!(b.store.tenants_of_rp_id("example.org", 9).await.unwrap().len(), 1);
         assert!(b.store.tenants_of_rp_id("", 9).await.unwrap().is_empty());
         let late = b.store.tenants().await.unwrap().pop().unwrap();
-        assert!(b.store.update_tenant(late.id, None, &late.config, None, &event(late.id)).await.unwrap());
+        assert!(b.store.update_tenant(late.id, None, Some(&late.config), None, &event(late.id)).await.unwrap());
         assert_eq!(b.store.tenants_of_rp_id("example.org", 9).await.unwrap().len(), 2);
     }
 }

@@ -1,12 +1,16 @@
 //! Signing keys, as far as this life of a key goes.
 
-use passkey_hsm::domain::{KeyId, KeyState, SystemRng, TenantId};
+use passkey_hsm::{
+    domain::{KeyId, KeyState, Page, SystemRng, TenantId},
+    storage::KeyFilter,
+};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, at};
 
 on_both_engines! {
     the_jwks_has_the_keys_of_four_states_in_a_stable_order,
     a_tenant_has_one_active_key_at_most,
+    keys_are_listed_in_pages_by_state_and_by_what_is_due,
 }
 
 /// Adds a key in some state behind the store's back, younger than those before.
@@ -45,4 +49,33 @@ async fn a_tenant_has_one_active_key_at_most(b: Bench) {
     let error = second.await.unwrap_err().into_panic();
     let message = error.downcast_ref::<String>().unwrap();
     assert!(message.to_lowercase().contains("unique"), "{message}");
+}
+
+async fn keys_are_listed_in_pages_by_state_and_by_what_is_due(b: Bench) {
+    let mut active = Vec::new();
+    for _ in 0..3 {
+        let (tenant, key) = b.tenant().await;
+        add(&b, tenant.id, KeyState::Retired, 1).await;
+        active.push((tenant.id, key.id));
+    }
+    active.sort_unstable();
+    let due = active[1].1;
+    let rotate = |id: String| format!("UPDATE signing_keys SET rotate_from = {} WHERE id = {id}", at(5).as_millis());
+    b.sql(&rotate(format!("'{due}'")), &rotate(format!("x'{}'", due.as_uuid().simple()))).await;
+    let listed = async |filter: KeyFilter, page| {
+        let (keys, total) = b.store.signing_keys_page(filter, page).await.unwrap();
+        assert!(keys.iter().all(|key| filter.admits(key)));
+        (keys.into_iter().map(|key| key.id).collect::<Vec<_>>(), total)
+    };
+    let first = Page::new(1, 10);
+    let everything = listed(KeyFilter::default(), first).await;
+    assert_eq!((everything.0.len(), everything.1), (6, 6));
+    assert_eq!(listed(KeyFilter::default(), Page::new(2, 4)).await, (everything.0[4..].to_vec(), 6));
+    assert_eq!(listed(KeyFilter::default(), Page::new(3, 4)).await, (Vec::new(), 6));
+    let signing = KeyFilter { state: Some(KeyState::Active), due: None };
+    assert_eq!(listed(signing, first).await, (active.iter().map(|(_, id)| *id).collect(), 3));
+    for (now, expected) in [(4, Vec::new()), (5, vec![due])] {
+        let total = u64::try_from(expected.len()).unwrap();
+        assert_eq!(listed(KeyFilter { state: None, due: Some(at(now)) }, first).await, (expected, total), "{now}");
+    }
 }

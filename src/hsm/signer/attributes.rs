@@ -88,19 +88,27 @@ pub(super) fn describe(session: &Session, private: ObjectHandle) -> Result<Map<S
 /// Why a key with these attributes must not sign for anybody, if so. Attributes that a module does not have (CKA_LOCAL is false and
 /// CKA_KEY_GEN_MECHANISM absent on NSS) are for the reader of the evidence to judge.
 pub(super) fn unacceptable(attributes: &Map<String, Value>) -> Option<String> {
+    // Sign only: some modules turn other uses on where a template does not speak of them.
+    judge(attributes, &["CKA_DECRYPT", "CKA_UNWRAP", "CKA_DERIVE", "CKA_SIGN_RECOVER"])
+}
+
+/// The same of a key that others made, whose template was not ours: it must not have a use beside signing that keys of its type have. SoftHSM
+/// lets every private key decrypt and unwrap whose maker did not forbid it, and no elliptic curve key can.
+pub(super) fn unacceptable_to_adopt(attributes: &Map<String, Value>, algorithm: SigningAlgorithm) -> Option<String> {
+    if attributes.get("CKA_SIGN") == Some(&Value::Bool(false)) {
+        return Some("CKA_SIGN is not true".to_owned());
+    }
+    let uses: &[_] = if algorithm.is_rsa() { &["CKA_DECRYPT", "CKA_UNWRAP", "CKA_SIGN_RECOVER"] } else { &["CKA_DERIVE"] };
+    judge(attributes, uses)
+}
+
+fn judge(attributes: &Map<String, Value>, forbidden_uses: &[&'static str]) -> Option<String> {
     let required = [("CKA_SENSITIVE", true), ("CKA_EXTRACTABLE", false)];
-    let denied = [
-        ("CKA_ALWAYS_SENSITIVE", true),
-        ("CKA_NEVER_EXTRACTABLE", true),
-        // Sign only: some modules turn other uses on where a template does not speak of them.
-        ("CKA_DECRYPT", false),
-        ("CKA_UNWRAP", false),
-        ("CKA_DERIVE", false),
-        ("CKA_SIGN_RECOVER", false),
-    ];
+    let kept = [("CKA_ALWAYS_SENSITIVE", true), ("CKA_NEVER_EXTRACTABLE", true)];
+    let mut denied = kept.into_iter().chain(forbidden_uses.iter().map(|name| (*name, false)));
     let is = |name: &str, wanted: bool| attributes.get(name) == Some(&Value::Bool(wanted));
-    let missing = required.iter().find(|(name, wanted)| !is(name, *wanted));
-    let broken = missing.or_else(|| denied.iter().find(|(name, wanted)| is(name, !*wanted)));
+    let missing = required.into_iter().find(|(name, wanted)| !is(name, *wanted));
+    let broken = missing.or_else(|| denied.find(|(name, wanted)| is(name, !*wanted)));
     broken.map(|(name, wanted)| format!("{name} is not {wanted}"))
 }
 

@@ -16,7 +16,7 @@ use super::{
     template::{self, Step},
 };
 use crate::{
-    domain::{KeyEvidence, KeyId, RSA_BITS},
+    domain::{KeyEvidence, KeyId, RSA_BITS, SigningAlgorithm, Timestamp},
     hsm::{
         Inventory, InventoryKey, evidence,
         health::HEALTH_KEY,
@@ -41,15 +41,15 @@ impl From<P11Error> for KeyError {
     }
 }
 
-fn unclear<T>(text: impl Into<String>) -> Result<T, KeyError> {
+pub(super) fn unclear<T>(text: impl Into<String>) -> Result<T, KeyError> {
     Err(KeyError::Failure(Failure::KeyUnclear(text.into())))
 }
 
-fn refused<T>(text: &str) -> Result<T, KeyError> {
+pub(super) fn refused<T>(text: &str) -> Result<T, KeyError> {
     Err(KeyError::Failure(Failure::Refused(text.to_owned())))
 }
 
-fn not_of_its_algorithm(error: &PublicKeyError) -> KeyError {
+pub(super) fn not_of_its_algorithm(error: &PublicKeyError) -> KeyError {
     KeyError::Failure(Failure::KeyUnclear(format!("its public half cannot be read: {error}")))
 }
 
@@ -60,14 +60,20 @@ pub(super) struct Pair {
 }
 
 impl Pair {
+    fn by(session: &Session, attribute: Attribute) -> P11Result<Self> {
+        let private = find(session, ObjectClass::PRIVATE_KEY, attribute.clone())?;
+        Ok(Self { private, public: find(session, ObjectClass::PUBLIC_KEY, attribute)? })
+    }
+
+    /// By CKA_ID alone.
+    pub(super) fn by_id(session: &Session, cka_id: &[u8]) -> P11Result<Self> {
+        Self::by(session, Attribute::Id(cka_id.to_vec()))
+    }
+
     /// By CKA_ID, or by label where the module chose an id of its own.
     pub(super) fn find(session: &Session, kid: KeyId) -> P11Result<Self> {
-        let by = |attribute: Attribute| {
-            let private = find(session, ObjectClass::PRIVATE_KEY, attribute.clone())?;
-            Ok(Self { private, public: find(session, ObjectClass::PUBLIC_KEY, attribute)? })
-        };
-        let by_id = by(Attribute::Id(kid.as_bytes().to_vec()))?;
-        if by_id.is_empty() { by(Attribute::Label(kid.to_string().into_bytes())) } else { Ok(by_id) }
+        let by_id = Self::by_id(session, kid.as_bytes())?;
+        if by_id.is_empty() { Self::by(session, Attribute::Label(kid.to_string().into_bytes())) } else { Ok(by_id) }
     }
 
     fn is_empty(&self) -> bool {
@@ -83,24 +89,39 @@ pub(super) fn generate(lane: &mut Lane, g: &Generate) -> Result<Generated, KeyEr
     if g.kid == ROOT_KEY {
         return refused("the root key is made when it is asked for its signature");
     }
-    let index = &lane.device.index;
-    let (private, public_key, attributes, taken_over) = {
-        let _exclusive = index.exclusive();
+    let found = {
+        let _exclusive = lane.device.index.exclusive();
         lane.call(|session| Ok(find_or_make(session, g)))??
     };
+    witness(lane, found, &Birth { kid: g.kid, algorithm: g.algorithm, now: g.now, actor: &g.actor, origin: "generated" })
+}
+
+/// What evidence says of a key beside what the token does.
+pub(super) struct Birth<'a> {
+    pub(super) kid: KeyId,
+    pub(super) algorithm: SigningAlgorithm,
+    pub(super) now: Timestamp,
+    pub(super) actor: &'a str,
+    pub(super) origin: &'static str,
+}
+
+/// Has the key sign its evidence, which proves that its halves belong together.
+pub(super) fn witness(lane: &mut Lane, found: Found, birth: &Birth) -> Result<Generated, KeyError> {
+    let (private, public_key, attributes, taken_over) = found;
     let cka_id = match lane.call(|s| attributes::read_bytes(s, private, AttributeType::Id))? {
         id if id.is_empty() => return unclear("the token tells no CKA_ID of it"),
         id => id,
     };
-    index.put(&cka_id, vec![private]);
+    lane.device.index.put(&cka_id, vec![private]);
 
+    let Birth { kid, algorithm, now, actor, origin } = *birth;
     let token = &lane.device.info;
-    let facts = evidence::Facts { kid: g.kid, algorithm: g.algorithm, token, attributes, public_key: &public_key, taken_over, now: g.now };
+    let facts = evidence::Facts { kid, algorithm, token, attributes, public_key: &public_key, taken_over, origin, actor, now };
     let record = evidence::record(&facts).map_err(|e| not_of_its_algorithm(&e))?;
     let message = evidence::message(&record);
     let spki = public_key.to_spki().map_err(|e| not_of_its_algorithm(&e))?;
-    let parsed = || PublicKey::from_spki(g.algorithm, &spki).ok();
-    let signature = lane.device.mechanisms.sign(lane, private, g.algorithm, &message, parsed)?;
+    let parsed = || PublicKey::from_spki(algorithm, &spki).ok();
+    let signature = lane.device.mechanisms.sign(lane, private, algorithm, &message, parsed)?;
     if !public_key.verify(&message, &signature) {
         return unclear("what its private half signs does not verify with its public half");
     }
@@ -163,25 +184,6 @@ fn make(session: &Session, g: &Generate) -> Result<(ObjectHandle, ObjectHandle),
         }
     }
     Err(refused.unwrap_or(P11Error::NotSupported).into())
-}
-
-/// Destroys both halves and looks again. False when there was no private half; on its own that proves nothing.
-pub(super) fn destroy(lane: &Lane, kid: KeyId) -> Result<bool, KeyError> {
-    if kid == HEALTH_KEY || kid == ROOT_KEY {
-        return refused("the health key and the root key are not to be destroyed");
-    }
-    let index = &lane.device.index;
-    let _exclusive = index.exclusive();
-    let (existed, left) = lane.call(|session| {
-        let pair = Pair::find(session, kid)?;
-        // The private half first: dying in between leaves what verifies, not what signs.
-        for object in pair.private.iter().chain(&pair.public) {
-            session.destroy_object(*object)?;
-        }
-        Ok((!pair.private.is_empty(), Pair::find(session, kid)?))
-    })?;
-    index.put(kid.as_bytes(), Vec::new());
-    if left.private.is_empty() { Ok(existed) } else { Err(KeyError::Failure(Failure::Device("the key is still there".to_owned()))) }
 }
 
 /// Every key on the token, whoever made it.

@@ -1,9 +1,9 @@
 //! The thread that makes, destroys and lists keys: the process's main thread, once the token is open.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{borrow::Cow, path::Path, sync::Arc, time::Instant};
 
 use super::{
-    Error, fault,
+    Error, adoption, description, fault,
     fault::Class,
     health,
     keys::{self, KeyError},
@@ -11,13 +11,13 @@ use super::{
     process::Replies,
     queue::lock,
     reader::Work,
-    root,
+    removal, root,
     turn::Turn,
     worker::only_this_or_die,
 };
 use crate::{
     domain::KeyId,
-    hsm::protocol::{self, Failure, Generate, Hello, Reply},
+    hsm::protocol::{self, Adopt, Failure, Generate, Hello, Reply},
 };
 
 /// What waits for this thread.
@@ -30,9 +30,11 @@ pub(super) struct Management {
 /// What it does.
 pub(super) enum Chore {
     Hello,
-    Generate(Generate),
-    Destroy(KeyId),
+    Generate(Generate<'static>),
+    Adopt(Adopt<'static>),
+    Destroy { kid: KeyId, cka_id: Option<Vec<u8>> },
     Inventory,
+    Describe { cka_ids: Vec<Cow<'static, [u8]>> },
     Unlock { public_key: Option<Vec<u8>> },
 }
 
@@ -43,11 +45,11 @@ pub(super) fn run(device: &Arc<Device>, manage_keys: bool, work: &Work, replies:
         let Management { id, expires, chore } = work.chores.pop();
         let reply = if expires <= Instant::now() {
             Reply::Failed(Failure::Expired)
-        } else if !manage_keys && matches!(chore, Chore::Generate(_) | Chore::Destroy(_)) {
+        } else if !manage_keys && matches!(chore, Chore::Generate(_) | Chore::Adopt(_) | Chore::Destroy { .. }) {
             Reply::Failed(Failure::Refused("this signer was started with signing rights only".to_owned()))
         } else {
             let makes_root_key = manage_keys && matches!(chore, Chore::Unlock { public_key: None });
-            let changes_keys = makes_root_key || matches!(chore, Chore::Generate(_) | Chore::Destroy(_));
+            let changes_keys = makes_root_key || matches!(chore, Chore::Generate(_) | Chore::Adopt(_) | Chore::Destroy { .. });
             // Two processes that look for a key and then make it must not do so side by side: both would make it.
             let _turn = changes_keys.then(|| Turn::wait(Path::new(&device.info.module)));
             // A pair that is made or destroyed by half is for a person to clear up.
@@ -67,8 +69,10 @@ fn work_on(lane: &mut Lane, chore: &Chore, manage_keys: bool) -> Result<Reply, K
         Chore::Generate(request) => keys::generate(lane, request).map(Reply::Generated),
         Chore::Unlock { public_key } => root::unlock(lane, public_key.as_deref(), manage_keys).map(Reply::Unlocked),
         Chore::Inventory => keys::inventory(lane).map(Reply::Inventory),
-        Chore::Destroy(kid) => {
-            let existed = keys::destroy(lane, *kid)?;
+        Chore::Adopt(request) => adoption::adopt(lane, request).map(Reply::Generated),
+        Chore::Describe { cka_ids } => description::describe(lane, cka_ids).map(Reply::Described),
+        Chore::Destroy { kid, cka_id } => {
+            let existed = removal::destroy(lane, *kid, cka_id.as_deref())?;
             if !existed && !health::token_works(lane).map_err(|why| KeyError::Failure(Failure::Device(why)))? {
                 return Err(KeyError::Failure(Failure::Device("the token shows neither this key nor the health key".to_owned())));
             }

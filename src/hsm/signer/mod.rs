@@ -7,7 +7,9 @@
 //! works with every module.
 
 mod address;
+mod adoption;
 mod attributes;
+mod description;
 mod fault;
 mod health;
 mod index;
@@ -21,6 +23,7 @@ mod probe;
 mod process;
 mod queue;
 mod reader;
+mod removal;
 mod root;
 mod template;
 mod token;

@@ -91,10 +91,12 @@ fn sort(frame: RequestFrame<'static>, work: &Work, replies: &Replies) {
             true
         }
         Request::Sign(request) => work.jobs.push(Job { id, expires, task: Task::Sign(request) }).is_ok(),
-        Request::Health { nonce } => {
+        Request::Prove(request) => work.jobs.push(Job { id, expires, task: Task::Prove(request) }).is_ok(),
+        Request::Health { nonce, urgent: true } => {
             work.jobs.push_front(Job { id, expires, task: Task::Health { nonce } });
             true
         }
+        Request::Health { nonce, urgent: false } => work.jobs.push(Job { id, expires, task: Task::Health { nonce } }).is_ok(),
         Request::Hello { version } if version != protocol::VERSION => {
             let text =
                 format!("this signer speaks version {} and the server {version}: was the program replaced under it?", protocol::VERSION);
@@ -102,7 +104,9 @@ fn sort(frame: RequestFrame<'static>, work: &Work, replies: &Replies) {
         }
         Request::Hello { .. } => chore(Chore::Hello),
         Request::Generate(request) => chore(Chore::Generate(request)),
-        Request::Destroy { kid } => chore(Chore::Destroy(kid)),
+        Request::Adopt(request) => chore(Chore::Adopt(request)),
+        Request::Destroy { kid, cka_id } => chore(Chore::Destroy { kid, cka_id: cka_id.map(Cow::into_owned) }),
+        Request::Describe { cka_ids } => chore(Chore::Describe { cka_ids }),
         Request::Inventory => chore(Chore::Inventory),
         Request::Unlock { public_key } => chore(Chore::Unlock { public_key: public_key.map(Cow::into_owned) }),
     };

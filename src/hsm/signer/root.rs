@@ -96,7 +96,8 @@ fn make(lane: &Lane) -> Result<(), KeyError> {
     let mut last = None;
     for bits in BITS {
         // Its time is for its evidence, which nobody asks of this key.
-        let request = Generate { kid: ROOT_KEY, algorithm: ALGORITHM, rsa_bits: Some(bits), now: Timestamp::from_millis(0) };
+        let request =
+            Generate { kid: ROOT_KEY, algorithm: ALGORITHM, rsa_bits: Some(bits), now: Timestamp::from_millis(0), actor: "".into() };
         match lane.call(|session| Ok(keys::find_or_make(session, &request)))? {
             Ok(_) => return Ok(()),
             Err(KeyError::Module(error)) if matches!(fault::classify(&error), Class::Mechanism | Class::Refused) => {

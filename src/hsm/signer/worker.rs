@@ -16,10 +16,14 @@ use super::{
     process::Replies,
     queue::Queue,
 };
-use crate::hsm::{
-    HEALTH_KEY, ROOT_KEY,
-    protocol::{Failure, Reply, Sign},
-    public_key::PublicKey,
+use crate::{
+    domain::{KeyId, SigningAlgorithm},
+    hsm::{
+        evidence::proof_message,
+        protocol::{Failure, Prove, Reply, Sign},
+        public_key::PublicKey,
+        root_key::is_reserved,
+    },
 };
 
 /// What waits for a worker.
@@ -33,6 +37,7 @@ pub(super) struct Job {
 /// What a worker does.
 pub(super) enum Task {
     Sign(Sign<'static>),
+    Prove(Prove<'static>),
     Health { nonce: u64 },
 }
 
@@ -47,23 +52,47 @@ pub(super) fn run(device: &Arc<Device>, slot: usize, jobs: &Queue<Job>, replies:
         let reply = match &job.task {
             // Not a moment for what nobody waits for: after a stall a queue is full of it.
             _ if job.expires <= Instant::now() => Reply::Failed(Failure::Expired),
-            Task::Sign(request) => match sign(&mut lane, request, job.expires, replies) {
-                Ok(signature) => Reply::Signature(signature),
-                Err(failure) => Reply::Failed(failure),
-            },
+            Task::Sign(request) => signature(sign(&mut lane, request, job.expires, replies)),
+            Task::Prove(request) => signature(prove(&mut lane, request, job.expires, replies)),
             Task::Health { nonce } => health_reply(&mut lane, *nonce, replies),
         };
         replies.send(job.id, reply);
     }
 }
 
-fn sign(lane: &mut Lane, request: &Sign, expires: Instant, replies: &Replies) -> Result<Vec<u8>, Failure> {
-    let is_reserved = |id: &[u8]| id == ROOT_KEY.as_bytes() || id == HEALTH_KEY.as_bytes();
-    if is_reserved(&request.cka_id) || is_reserved(request.kid.as_bytes()) {
+fn signature(outcome: Result<Vec<u8>, Failure>) -> Reply {
+    outcome.map_or_else(Reply::Failed, Reply::Signature)
+}
+
+/// What is to be signed, once it was found to be something that may be.
+struct Order<'a> {
+    kid: KeyId,
+    cka_id: &'a [u8],
+    algorithm: SigningAlgorithm,
+    public_key: &'a [u8],
+    message: &'a [u8],
+    fresh: bool,
+}
+
+fn sign(lane: &mut Lane, r: &Sign, expires: Instant, replies: &Replies) -> Result<Vec<u8>, Failure> {
+    let now = lane.device.clock.now();
+    jws::check(r.kid, r.algorithm, &r.signing_input, now).map_err(|why| Failure::Refused(why.to_owned()))?;
+    let message = r.signing_input.as_bytes();
+    let Sign { kid, algorithm, fresh, .. } = *r;
+    carry_out(lane, &Order { kid, cka_id: &r.cka_id, algorithm, public_key: &r.public_key, message, fresh }, expires, replies)
+}
+
+/// The message starts with what no token starts with, and is made here: whatever the client asks, a token cannot come of it.
+fn prove(lane: &mut Lane, r: &Prove, expires: Instant, replies: &Replies) -> Result<Vec<u8>, Failure> {
+    let message = proof_message(r.kid, &r.nonce);
+    let Prove { kid, algorithm, fresh, .. } = *r;
+    carry_out(lane, &Order { kid, cka_id: &r.cka_id, algorithm, public_key: &r.public_key, message: &message, fresh }, expires, replies)
+}
+
+fn carry_out(lane: &mut Lane, request: &Order, expires: Instant, replies: &Replies) -> Result<Vec<u8>, Failure> {
+    if is_reserved(request.cka_id) || is_reserved(request.kid.as_bytes()) {
         return Err(Failure::Refused("the health key and the root key sign no tokens".to_owned()));
     }
-    let now = lane.device.clock.now();
-    jws::check(request.kid, request.algorithm, &request.signing_input, now).map_err(|why| Failure::Refused(why.to_owned()))?;
     let mut handle = find(lane, request, request.fresh, replies)?;
     let mut tries_left = 1;
     loop {
@@ -91,19 +120,18 @@ fn sign(lane: &mut Lane, request: &Sign, expires: Instant, replies: &Replies) ->
     }
 }
 
-fn sign_with(lane: &mut Lane, handle: ObjectHandle, request: &Sign) -> Result<Vec<u8>, P11Error> {
-    let public_key = || PublicKey::from_spki(request.algorithm, &request.public_key).ok();
-    let message = request.signing_input.as_bytes();
-    lane.device.mechanisms.sign(lane, handle, request.algorithm, message, public_key)
+fn sign_with(lane: &mut Lane, handle: ObjectHandle, request: &Order) -> Result<Vec<u8>, P11Error> {
+    let public_key = || PublicKey::from_spki(request.algorithm, request.public_key).ok();
+    lane.device.mechanisms.sign(lane, handle, request.algorithm, request.message, public_key)
 }
 
 /// The key's handle; the token is asked again if it is not known, or `again`.
-fn find(lane: &mut Lane, request: &Sign, again: bool, replies: &Replies) -> Result<ObjectHandle, Failure> {
+fn find(lane: &mut Lane, request: &Order, again: bool, replies: &Replies) -> Result<ObjectHandle, Failure> {
     let index = &lane.device.index;
-    let lookup = match index.known(&request.cka_id) {
-        Some(Lookup::Found(handle)) if again => index.search(lane, &request.cka_id, Some(handle)),
+    let lookup = match index.known(request.cka_id) {
+        Some(Lookup::Found(handle)) if again => index.search(lane, request.cka_id, Some(handle)),
         Some(known) => Ok(known),
-        None => index.search(lane, &request.cka_id, None),
+        None => index.search(lane, request.cka_id, None),
     };
     match lookup {
         Ok(Lookup::Found(handle)) => Ok(handle),
@@ -123,12 +151,12 @@ fn find(lane: &mut Lane, request: &Sign, again: bool, replies: &Replies) -> Resu
 }
 
 /// The one of several that signs as the stored public key wants it. A module can show one object twice, and people make copies.
-fn choose(lane: &mut Lane, request: &Sign, handles: &[ObjectHandle]) -> Result<ObjectHandle, Failure> {
-    let key = PublicKey::from_spki(request.algorithm, &request.public_key).map_err(|e| Failure::Refused(e.to_string()))?;
+fn choose(lane: &mut Lane, request: &Order, handles: &[ObjectHandle]) -> Result<ObjectHandle, Failure> {
+    let key = PublicKey::from_spki(request.algorithm, request.public_key).map_err(|e| Failure::Refused(e.to_string()))?;
     for handle in handles {
         match sign_with(lane, *handle, request) {
-            Ok(signature) if key.verify(request.signing_input.as_bytes(), &signature) => {
-                lane.device.index.put(&request.cka_id, vec![*handle]);
+            Ok(signature) if key.verify(request.message, &signature) => {
+                lane.device.index.put(request.cka_id, vec![*handle]);
                 return Ok(*handle);
             }
             Ok(_) => {}

@@ -1,4 +1,4 @@
-//! The public API's description (OpenAPI 3.1). An [`Operation`] is a handler together with what the document says of it; the router and the
+//! The description of both APIs (OpenAPI 3.1). An [`Operation`] is a handler together with what the document says of it; the router and the
 //! document are both made of these, so that neither has one that the other does not.
 
 mod schemas;
@@ -16,6 +16,7 @@ use url::Url;
 
 pub(super) use self::schemas::{credential_id, reference, user_id};
 use super::AppState;
+use crate::domain::Permission;
 
 /// A method on a path: what answers it, and what is said of it.
 pub(super) struct Operation {
@@ -33,6 +34,7 @@ pub(super) struct Doc {
     summary: &'static str,
     description: &'static str,
     key: Key,
+    need: Option<(Permission, Scope)>,
     parameters: Vec<Value>,
     body: Option<Value>,
     success: Vec<(u16, Value)>,
@@ -49,12 +51,40 @@ enum Key {
     Needed,
 }
 
+/// Of what a permission is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The deployment as a whole: not for those who are bound to tenants.
+    Deployment,
+    /// The tenant that the path names.
+    Tenant,
+    /// The tenant of the key that the path names.
+    Key,
+    /// Whatever the caller may see of it: the handler leaves the rest out.
+    Own,
+}
+
+impl Scope {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::Tenant => "tenant",
+            Self::Key => "key",
+            Self::Own => "own",
+        }
+    }
+}
+
 pub(super) fn get<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H, doc: Doc) -> Operation {
     Operation { shadowed: &[], method: Method::GET, path, handler: on(MethodFilter::GET, handler), doc }
 }
 
 pub(super) fn post<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H, doc: Doc) -> Operation {
     Operation { shadowed: &[], method: Method::POST, path, handler: on(MethodFilter::POST, handler), doc }
+}
+
+pub(super) fn put<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H, doc: Doc) -> Operation {
+    Operation { shadowed: &[], method: Method::PUT, path, handler: on(MethodFilter::PUT, handler), doc }
 }
 
 pub(super) fn patch<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H, doc: Doc) -> Operation {
@@ -75,8 +105,23 @@ impl Operation {
         Self { shadowed, ..self }
     }
 
+    /// What it needs, if it asks who calls.
+    pub(super) fn need(&self) -> Option<(Permission, Scope)> {
+        let (permission, scope) = self.doc.need?;
+        let scope = match scope {
+            Scope::Deployment if self.is_a_tenants() => Scope::Tenant,
+            Scope::Deployment if self.is_a_keys() => Scope::Key,
+            scope => scope,
+        };
+        Some((permission, scope))
+    }
+
     fn is_a_tenants(&self) -> bool {
-        self.path.starts_with("/{tenant_id}")
+        self.path.contains("/{tenant_id}")
+    }
+
+    fn is_a_keys(&self) -> bool {
+        self.path.contains("/{kid}")
     }
 
     /// The Operation Object (OpenAPI 3.1.1 section 4.8.10).
@@ -88,15 +133,21 @@ impl Operation {
         if !doc.description.is_empty() {
             object.insert("description".into(), doc.description.into());
         }
-        let tenant = self.is_a_tenants().then(|| json!({"$ref": "#/components/parameters/tenant_id"}));
-        object.insert("parameters".into(), tenant.into_iter().chain(doc.parameters.iter().cloned()).collect());
+        let subjects = [(self.is_a_tenants(), "tenant_id"), (self.is_a_keys(), "kid")].into_iter().filter(|(is_there, _)| *is_there);
+        let subjects = subjects.map(|(_, name)| json!({"$ref": format!("#/components/parameters/{name}")}));
+        object.insert("parameters".into(), subjects.chain(doc.parameters.iter().cloned()).collect());
         if let Some(body) = &doc.body {
             object.insert("requestBody".into(), body.clone());
         }
         object.insert("responses".into(), self.responses());
+        if let Some((permission, scope)) = self.need() {
+            object.insert("x-permission".into(), permission.as_str().into());
+            object.insert("x-scope".into(), scope.as_str().into());
+        }
         object.insert(
             "security".into(),
             match doc.key {
+                Key::Unasked if doc.need.is_some() => json!([{"token": []}, {"certificate": []}]),
                 Key::Unasked => json!([]),
                 Key::Sometimes => json!([{}, {"apiKey": []}]),
                 Key::Needed => json!([{"apiKey": []}]),
@@ -117,6 +168,15 @@ impl Operation {
         }
         if self.doc.key != Key::Unasked {
             failures.push((401, "The api key is invalid"));
+        }
+        if let Some((_, scope)) = self.need() {
+            failures.extend([(401, "Unauthorized"), (403, "Forbidden"), (503, "Service Unavailable")]);
+            if scope == Scope::Key {
+                failures.extend([(400, "kid must be a valid uuid4"), (404, "there is no signing key {kid}")]);
+            }
+            if self.method != Method::GET {
+                failures.push((503, "Outcome Unknown"));
+            }
         }
         if self.doc.body.is_some() {
             failures.extend([(408, "Request Timeout"), (413, "Request Entity Too Large")]);
@@ -153,11 +213,21 @@ fn problem(status: u16, titles: &[&str]) -> Value {
 impl Doc {
     pub(super) fn new(id: &'static str, summary: &'static str) -> Self {
         let (parameters, success, failures) = (Vec::new(), Vec::new(), Vec::new());
-        Self { id, summary, description: "", key: Key::Unasked, parameters, body: None, success, failures }
+        Self { id, summary, description: "", key: Key::Unasked, need: None, parameters, body: None, success, failures }
     }
 
     pub(super) fn description(self, description: &'static str) -> Self {
         Self { description, ..self }
+    }
+
+    /// Asks for a permission: of the tenant, or the tenant of the key, that the path names, or else of the deployment.
+    pub(super) fn needs(self, permission: Permission) -> Self {
+        Self { need: Some((permission, Scope::Deployment)), ..self }
+    }
+
+    /// Asks for a permission, of whatever tenants: the handler answers for those that the caller may see.
+    pub(super) fn needs_of_own(self, permission: Permission) -> Self {
+        Self { need: Some((permission, Scope::Own)), ..self }
     }
 
     pub(super) fn behind_key(self) -> Self {
@@ -227,8 +297,18 @@ impl Doc {
 
 /// Gives `router` what the operations say.
 pub(super) fn mount(router: Router<AppState>, operations: Vec<Operation>) -> Router<AppState> {
-    operations.into_iter().fold(router, |router, Operation { path, shadowed, handler, .. }| {
-        [path].iter().chain(shadowed).fold(router, |router, path| router.route(path, handler.clone()))
+    mount_guarded(router, operations, |handler, _| handler)
+}
+
+/// The same, each handler behind what `guard` makes of what it needs.
+pub(super) fn mount_guarded(
+    router: Router<AppState>,
+    operations: Vec<Operation>,
+    guard: impl Fn(MethodRouter<AppState>, &Operation) -> MethodRouter<AppState>,
+) -> Router<AppState> {
+    operations.into_iter().fold(router, |router, operation| {
+        let handler = guard(operation.handler.clone(), &operation);
+        [operation.path].iter().chain(operation.shadowed).fold(router, |router, path| router.route(path, handler.clone()))
     })
 }
 
@@ -237,8 +317,24 @@ const ABOUT: &str = "Passkeys, second factors and confirmed transactions, for ap
     a tenant is answered with 204, for browsers that ask before they call; a path or method that is not described here with 404, or with \
     401 where the key is asked for first. `X-Request-Id` is echoed, or made.";
 
-/// The document (OpenAPI 3.1.1 section 4.8.1).
+/// The public API's document (OpenAPI 3.1.1 section 4.8.1).
 pub(super) fn document(operations: &[Operation], public_url: &Url) -> Value {
+    describe(operations, ("passkey-hsm", ABOUT), public_url.as_str().trim_end_matches('/'), &schemas::components())
+}
+
+const ABOUT_ADMIN: &str = "For operators. Who calls is found out by a bearer token, a TLS client certificate, or the Unix user at the other \
+    end of the socket; `x-permission` names what the caller's role must have, and `x-scope` of what: of the deployment, of the tenant or the \
+    tenant of the key that the path names, or of the caller's own tenants, to which the answer is then bound. A body may say why in `reason`, \
+    for the audit log; unknown members are refused where the API is not the contract's.";
+
+/// The admin API's document; `own` are the schemas that no other document has.
+pub(super) fn admin_document(operations: &[Operation], own: Vec<(&'static str, Value)>) -> Value {
+    let mut document = describe(operations, ("passkey-hsm admin", ABOUT_ADMIN), "/", &Value::Null);
+    document["components"] = schemas::admin_components(own, &document);
+    document
+}
+
+fn describe(operations: &[Operation], (title, about): (&str, &str), server: &str, components: &Value) -> Value {
     let mut paths = Map::new();
     for operation in operations {
         let item = paths.entry(operation.path).or_insert_with(|| json!({}));
@@ -247,14 +343,14 @@ pub(super) fn document(operations: &[Operation], public_url: &Url) -> Value {
     json!({
         "openapi": "3.1.1",
         "info": {
-            "title": "passkey-hsm",
+            "title": title,
             "version": env!("CARGO_PKG_VERSION"),
-            "description": ABOUT,
+            "description": about,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": public_url.as_str().trim_end_matches('/')}],
+        "servers": [{"url": server}],
         "paths": paths,
-        "components": schemas::components(),
+        "components": components,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The forms of what is sent and answered (JSON Schema 2020-12, as OpenAPI 3.1 has it). Bounds and choices are those of the code.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
@@ -66,6 +66,29 @@ pub(super) fn components() -> Value {
             "AuthenticationResponse": authentication_response(),
             "Transaction": transaction(),
         },
+    })
+}
+
+/// The same of the admin API: `own`, and of the public API's what `document` and they refer to.
+pub(super) fn admin_components(own: Vec<(&'static str, Value)>, document: &Value) -> Value {
+    let mut shared = components();
+    let mut schemas: Map<String, Value> = own.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    let text = format!("{document}{}", Value::Object(schemas.clone()));
+    if let Some(public) = shared["schemas"].as_object() {
+        let used = public.iter().filter(|(name, _)| text.contains(&format!("\"#/components/schemas/{name}\"")));
+        schemas.extend(used.map(|(name, schema)| (name.clone(), schema.clone())));
+    }
+    let mut parameters = shared["parameters"].take();
+    parameters["kid"] = json!({
+        "name": "kid", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}, "description": "The signing key",
+    });
+    json!({
+        "securitySchemes": {
+            "token": {"type": "http", "scheme": "bearer", "description": "An admin token, as `admin-token create` or `POST /admin_tokens` shows it once"},
+            "certificate": {"type": "mutualTLS", "description": "A client certificate that was registered, where the listener asks for one"},
+        },
+        "parameters": parameters,
+        "schemas": schemas,
     })
 }
 

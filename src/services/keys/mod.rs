@@ -1,15 +1,47 @@
 //! Signing keys under command: each change of a key's state, with the rules that it has to keep.
 
+//!
+//! Each change is checked before it is made, so that a refusal names the rule; and made by one conditional statement, which has the last
+//! word. One file for each kind of change; `rules` says what keeps a change from being made, `proof` what has to be shown before a key
+//! signs, `scheduler` and `follower` are what runs in every server.
+
+mod activation;
+mod adoption;
+mod destruction;
+mod distrust;
+mod dossier;
+mod evidence_file;
+mod follower;
+mod generation;
+mod policy;
+mod proof;
+mod publication;
+mod published_jwk;
+mod rules;
 mod scheduler;
+mod trouble;
 
-use crate::domain::{Actor, KeyId, KeyPlan, RequestMeta, SigningAlgorithm, SigningKey, TenantId, Timestamp};
+use std::time::Duration;
 
-pub use self::scheduler::Scheduler;
-use super::{Context, Error, Tokens};
-use crate::storage::{KeyAttachment, unbuilt};
+pub(super) use self::policy::settings_changed;
+pub use self::{
+    evidence_file::{KeyFinding, evidence_file, verify_key_evidence},
+    scheduler::Scheduler,
+};
+use super::{Context, Error, Tokens, vouching::settle};
+use crate::{
+    domain::{
+        Actor, AuditEvent, AuditEventId, AuditEventType, KeyChange, KeyId, KeyPlan, KeyPolicy, KeyRefusal, KeyRule, RequestMeta,
+        SigningAlgorithm, SigningKey, Tenant, TenantId, Times, Timestamp,
+    },
+    storage::KeyAttachment,
+};
 
 /// How long a server counts as alive after it was last seen: so long after the death of one that nobody saw end no key is activated.
-pub const REPLICA_LEASE: std::time::Duration = std::time::Duration::from_secs(10);
+pub const REPLICA_LEASE: Duration = Duration::from_secs(10);
+
+/// How often a change is tried: what the first try loses to somebody else's change, the second finds named, or makes.
+const ATTEMPTS: u32 = 2;
 
 /// Who asks for a change, and why: for the audit log.
 #[derive(Debug, Clone)]
@@ -76,7 +108,7 @@ pub struct KeyDossier {
     /// What vendors' tools say of it.
     pub attachments: Vec<KeyAttachment>,
     /// Its changes, the oldest first.
-    pub history: Vec<crate::domain::AuditEvent>,
+    pub history: Vec<AuditEvent>,
 }
 
 /// The use cases of signing keys. A change that breaks a rule is an [`Error::KeyRefused`], which names it.
@@ -106,90 +138,88 @@ impl Keys {
         Ok(self.context.store.signing_keys().await?)
     }
 
-    /// Makes a key: the intent first, then the pair on the token, then what it became. It is `pending` with its evidence, and is published by
-    /// command or, if so planned, by the scheduler.
-    pub async fn generate(&self, tenant: TenantId, new: NewKey, by: &By) -> Result<SigningKey, Error> {
-        let _ = (tenant, new, by, &self.tokens);
-        Ok(unbuilt()?)
+    async fn tenant(&self, id: TenantId) -> Result<Tenant, Error> {
+        self.context.store.tenant(id).await?.ok_or(Error::TenantNotFound(id))
     }
 
-    /// Finishes a key whose making was cut short.
-    pub async fn resume_generation(&self, kid: KeyId, by: &By) -> Result<SigningKey, Error> {
-        let _ = (kid, by);
-        Ok(unbuilt()?)
+    /// Makes a change that the rules were found to allow. `None` where the database found otherwise: somebody was faster.
+    async fn change(&self, key: &SigningKey, change: KeyChange, events: &[AuditEvent]) -> Result<Option<SigningKey>, Error> {
+        let changed = self.context.store.change_signing_key(key.tenant_id, key.id, change, events).await;
+        let changed = match events.first() {
+            Some(event) => settle(&self.context, event, changed.map(Some), || None).await?,
+            None => Some(changed?),
+        };
+        let changed = match changed {
+            Some(changed) => changed,
+            // The reply was lost, not the change.
+            None => Some(self.get(key.id).await?),
+        };
+        if changed.is_some() {
+            for event in events {
+                metrics::counter!(KEY_CHANGES, "change" => event.event_type.as_str()).increment(1);
+            }
+        }
+        Ok(changed)
     }
 
-    /// Takes over a key that a ceremony made on the token. A tenant that never had a key can sign with it at once: its plan is then to activate,
-    /// and nobody has cached a JWKS.
-    pub async fn adopt(&self, tenant: TenantId, adopt: &AdoptKey, by: &By) -> Result<SigningKey, Error> {
-        let _ = (tenant, adopt, by);
-        Ok(unbuilt()?)
+    /// An event about a key, of now.
+    fn event(&self, key: &SigningKey, event_type: AuditEventType, by: &By) -> AuditEvent {
+        AuditEvent {
+            id: AuditEventId::random(&*self.context.rng),
+            tenant_id: key.tenant_id,
+            event_type,
+            error: None,
+            meta: by.meta.clone(),
+            actor_user_id: None,
+            credential_id: None,
+            transaction_id: None,
+            actor: Some(by.actor.to_string()),
+            key_id: Some(key.id),
+            reason: by.reason.as_deref().map(|reason| reason.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()),
+            created_at: self.context.clock.now(),
+        }
     }
 
-    /// pending -> published.
-    pub async fn publish(&self, kid: KeyId, by: &By) -> Result<SigningKey, Error> {
-        let _ = (kid, by);
-        Ok(unbuilt()?)
+    /// How long a key that ceases to sign now is still needed. A server that read of it a moment ago may still be signing with it.
+    fn times(&self, policy: &KeyPolicy) -> Times {
+        let under_way = self.context.governance.follow_interval + self.context.signer.sign_deadline();
+        Times { retirement: policy.retirement(), rollback: policy.rollback_window() + under_way }
     }
+}
 
-    /// published -> active, in the place of the active key, which retires.
-    pub async fn activate(&self, kid: KeyId, accept_exposure: bool, by: &By) -> Result<Rotation, Error> {
-        let _ = (kid, accept_exposure, by);
-        Ok(unbuilt()?)
-    }
+/// Counter, label `change` (an audit event's type): changes of signing keys made by this process.
+const KEY_CHANGES: &str = "key_changes_total";
 
-    /// Puts the tenant's standby in the place of its active key; makes or plans one where there is none that is ready.
-    pub async fn rotate(&self, tenant: TenantId, rotate: Rotate, by: &By) -> Result<Rotation, Error> {
-        let _ = (tenant, rotate, by);
-        Ok(unbuilt()?)
-    }
+/// When the successor of a key that begins to sign now is due. Up to a twentieth sooner than the policy's period, by the key's id: keys that
+/// were made together are not replaced together.
+fn rotate_after(policy: &KeyPolicy, kid: KeyId) -> Option<Duration> {
+    let [a, b, ..] = *kid.as_bytes();
+    let sooner = u32::from(u16::from_be_bytes([a, b]));
+    policy.period().map(|period| period.saturating_sub(period / 20 * sooner / u32::from(u16::MAX)))
+}
 
-    /// Undoes the last rotation: the key before signs again, the active one is suspended.
-    pub async fn roll_back(&self, tenant: TenantId, by: &By) -> Result<Rotation, Error> {
-        let _ = (tenant, by);
-        Ok(unbuilt()?)
-    }
+/// Somebody else's changes came first, again and again.
+fn contended() -> Error {
+    KeyRefusal::new(KeyRule::State, "it, or the tenant's active key, was changed by somebody else in the same moment: look again").into()
+}
 
-    /// active -> suspended. The tenant has no active key then, unless `replace` puts its standby there.
-    pub async fn suspend(&self, kid: KeyId, replace: bool, by: &By) -> Result<SigningKey, Error> {
-        let _ = (kid, replace, by);
-        Ok(unbuilt()?)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// suspended -> active, or published where it has left the JWKS.
-    pub async fn resume(&self, kid: KeyId, by: &By) -> Result<SigningKey, Error> {
-        let _ = (kid, by);
-        Ok(unbuilt()?)
-    }
-
-    /// Takes a key out of use that does not sign: pending and published keys are retired at once, a suspended one after R.
-    pub async fn retire(&self, kid: KeyId, by: &By) -> Result<SigningKey, Error> {
-        let _ = (kid, by);
-        Ok(unbuilt()?)
-    }
-
-    /// Distrusts a key: it leaves the JWKS at once, and its private half is destroyed by the scheduler. Where it was active a standby takes over;
-    /// where there is none that may (or `accept_exposure` makes it), the tenant has no active key, and its finalizes answer 503.
-    pub async fn compromise(&self, kid: KeyId, accept_exposure: bool, by: &By) -> Result<(SigningKey, Option<SigningKey>), Error> {
-        let _ = (kid, accept_exposure, by);
-        Ok(unbuilt()?)
-    }
-
-    /// Destroys a key that does not sign, on the token and for good, and proves that it is gone. Also finishes what was cut short.
-    pub async fn destroy(&self, kid: KeyId, by: &By) -> Result<SigningKey, Error> {
-        let _ = (kid, by);
-        Ok(unbuilt()?)
-    }
-
-    /// What is known of a key's birth and life.
-    pub async fn dossier(&self, kid: KeyId) -> Result<KeyDossier, Error> {
-        let _ = kid;
-        Ok(unbuilt()?)
-    }
-
-    /// Adds what a vendor's tool says of a key.
-    pub async fn attach(&self, kid: KeyId, name: &str, content: Vec<u8>, by: &By) -> Result<(), Error> {
-        let _ = (kid, name, content, by);
-        Ok(unbuilt()?)
+    #[test]
+    fn successors_are_due_a_little_before_the_period_is_over_and_not_all_at_once() {
+        let policy = KeyPolicy::default();
+        let period = policy.period().unwrap();
+        let due = |first: [u8; 2]| {
+            let mut bytes = [7; 16];
+            bytes[..2].copy_from_slice(&first);
+            rotate_after(&policy, KeyId::from_uuid(uuid::Uuid::from_bytes(bytes))).unwrap()
+        };
+        assert_eq!(due([0, 0]), period);
+        assert_eq!(due([255, 255]), period - period / 20);
+        assert!(due([128, 0]) < period && due([128, 0]) > period - period / 20);
+        let never: KeyPolicy = serde_json::from_value(serde_json::json!({ "period_seconds": null })).unwrap();
+        assert_eq!(rotate_after(&never, KeyId::from_uuid(uuid::Uuid::nil())), None);
     }
 }
