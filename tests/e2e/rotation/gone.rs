@@ -38,7 +38,7 @@ async fn a_retired_keys_private_half_is_gone_and_cannot_be_called_back() {
         "UPDATE signing_keys SET state = 'active', rotate_from = NULL WHERE predecessor IS NULL AND private_destroyed_at IS NOT NULL";
     assert_eq!(server.execute(back).await, 1);
     sign_in().await.problem(503, "Service Unavailable");
-    let said = format!("no key {}", first.id);
+    let said = format!("the token does not hold signing key {}", first.id);
     assert!(server.log().contains(&said), "{said:?} is not in the log");
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
 use passkey_hsm::domain::{KeyState, SigningKey};
 use rustix::process::Signal;
+use tokio::task::JoinSet;
 
 use super::{PATIENCE, Scene, database, in_state, load, policy, scene};
+use crate::support::postgres;
 
 const FAILPOINT: &str = "PASSKEY_HSM_FAILPOINT";
 
@@ -14,55 +15,78 @@ const FAILPOINT: &str = "PASSKEY_HSM_FAILPOINT";
 const BIRTH: [&str; 5] = [
     "key.intent_written",
     "key.generated",
-    "storage.before_commit.complete_signing_key",
-    "storage.before_commit.publish_key",
-    "storage.after_commit.publish_key",
+    "storage.before_commit.complete_key",
+    "storage.before_commit.key_publish",
+    "storage.after_commit.key_publish",
 ];
 const LIFE: [&str; 4] = [
-    "storage.before_commit.activate_key",
-    "storage.after_commit.activate_key",
-    "storage.before_commit.withdraw_key",
-    "storage.after_commit.withdraw_key",
+    "storage.before_commit.key_activate",
+    "storage.after_commit.key_activate",
+    "storage.before_commit.key_withdraw",
+    "storage.after_commit.key_withdraw",
 ];
 const END: [&str; 4] = [
     "key.destruction_begun",
     "key.destroyed_on_token",
-    "storage.before_commit.finish_destruction",
-    "storage.after_commit.finish_destruction",
+    "storage.before_commit.key_finish_destruction",
+    "storage.after_commit.key_finish_destruction",
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn the_birth_of_a_key_is_finished_by_the_other_server() {
-    join_all(BIRTH.map(the_scheduler_dies)).await;
+    the_scheduler_dies_at(&BIRTH).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotation_is_finished_by_the_other_server() {
-    join_all(LIFE.map(the_scheduler_dies)).await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_rotation_and_the_end_of_a_private_half_are_finished_by_the_other_server() {
+    the_scheduler_dies_at(&[LIFE, END].concat()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_a_private_half_is_finished_by_the_other_server() {
-    join_all(END.map(the_scheduler_dies)).await;
+/// At each of these, in a deployment of its own, all at the same time: what takes long is waiting.
+async fn the_scheduler_dies_at(points: &[&'static str]) {
+    let mut scenes = JoinSet::new();
+    for point in points {
+        scenes.spawn(the_scheduler_dies(point));
+    }
+    scenes.join_all().await;
 }
 
-async fn the_scheduler_dies(point: &str) {
-    let scene = scene(database().await, None, vec![(FAILPOINT.to_owned(), point.to_owned())]).await;
+/// The first server does what is due and dies at the point; the second one serves; a third one finishes.
+async fn the_scheduler_dies(point: &'static str) {
+    let env = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let scene = scene(database().await, None, env(FAILPOINT, point), env("PASSKEY_HSM_KEYS__SCHEDULER", "off")).await;
     scene.set_policy(&policy());
     let started = Instant::now();
     while !load::is_dead(scene.first.pid()) {
         assert!(started.elapsed() < PATIENCE, "{point} was never reached\n{}", scene.first.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let third = scene.first.beside_with(Vec::new()).await;
     a_life_ends(scene, point).await;
+    drop(third);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_dies_between_publication_and_use_is_waited_for_and_no_longer() {
-    let scene = scene(database().await, None, Vec::new()).await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whichever_server_is_killed_between_publication_and_use_the_other_one_goes_on() {
+    tokio::join!(one_is_killed(true), one_is_killed(false));
+}
+
+/// The one that does what is due, or the other one: which keeps keys from being activated until it is given up.
+async fn one_is_killed(busy: bool) {
+    let url = database().await;
+    let scene = scene(url.clone(), None, Vec::new(), Vec::new()).await;
     scene.set_policy(&policy());
     scene.until("a standby", |keys| in_state(keys, KeyState::Published) == 1).await;
-    scene.second.signal(Signal::KILL);
+    let mut conn = postgres::Server::connect(&url).await;
+    let holder: i64 = sqlx::query_scalar("SELECT r.pid FROM leases l JOIN replicas r ON r.id = l.holder WHERE l.name = 'scheduler'")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    if busy == (holder == i64::from(scene.first.pid())) {
+        scene.first.signal(Signal::KILL);
+    } else {
+        scene.second.signal(Signal::KILL);
+    }
     a_life_ends(scene, "between publication and use").await;
 }
 

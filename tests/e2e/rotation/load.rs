@@ -87,6 +87,11 @@ impl Load {
         Self { seen: shared.seen, excused: shared.excused, stop: shared.stop, workers }
     }
 
+    /// How often another key has begun to sign.
+    pub(super) fn rotations(&self) -> usize {
+        self.seen.lock().unwrap().kids.len().saturating_sub(1)
+    }
+
     /// From now on this server's refusals are expected, and no others. Tokens have to verify all the same.
     pub(super) fn excuse(&self, pid: Option<u32>) {
         self.excused.store(pid.unwrap_or(0), Ordering::SeqCst);
