@@ -32,20 +32,11 @@ const END: [&str; 4] = [
     "storage.after_commit.key_finish_destruction",
 ];
 
+/// At each of them, in a deployment of its own, all at the same time: what takes long is waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn the_birth_of_a_key_is_finished_by_the_other_server() {
-    the_scheduler_dies_at(&BIRTH).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn a_rotation_and_the_end_of_a_private_half_are_finished_by_the_other_server() {
-    the_scheduler_dies_at(&[LIFE, END].concat()).await;
-}
-
-/// At each of these, in a deployment of its own, all at the same time: what takes long is waiting.
-async fn the_scheduler_dies_at(points: &[&'static str]) {
+async fn the_scheduler_dies_at_every_step_and_another_server_goes_on() {
     let mut scenes = JoinSet::new();
-    for point in points {
+    for point in BIRTH.into_iter().chain(LIFE).chain(END) {
         scenes.spawn(the_scheduler_dies(point));
     }
     scenes.join_all().await;
