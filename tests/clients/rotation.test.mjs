@@ -12,7 +12,7 @@ import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose';
 
 import { Authenticator } from './support/authenticator.mjs';
 import { startPostgres } from './support/postgres.mjs';
-import { until } from './support/process.mjs';
+import { endWith, until } from './support/process.mjs';
 import { command, server, startServers } from './support/server.mjs';
 
 const { program } = server();
@@ -34,6 +34,7 @@ let postgres, deployment;
 before(async () => {
   postgres = await startPostgres();
   deployment = await startServers(program, { count: 2, database: postgres.url });
+  deployment.servers.forEach(({ child }) => endWith(child));
 });
 
 after(async () => {

@@ -6,7 +6,7 @@ import { chown, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { stop, until } from './process.mjs';
+import { endWith, stop, until } from './process.mjs';
 
 const run = promisify(execFile);
 // Whom the server runs as when the tests run as root, which PostgreSQL refuses: nobody.
@@ -30,6 +30,7 @@ export async function startPostgres() {
     await run(join(bin, 'initdb'), ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync', '-D', data], options);
     const settings = ['listen_addresses=', 'shared_buffers=32MB', `unix_socket_directories=${directory}`].flatMap((line) => ['-c', line]);
     child = spawn(join(bin, 'postgres'), ['-D', data, ...settings], { ...options, stdio: 'ignore' });
+    endWith(child, 'SIGQUIT');
     const gone = () => (child.exitCode === null ? undefined : 'it ended');
     // The last word of this file says whether connections are accepted.
     const ready = async () => (await readFile(join(data, 'postmaster.pid'), 'utf8')).trimEnd().endsWith('ready');
