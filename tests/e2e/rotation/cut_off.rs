@@ -28,7 +28,7 @@ async fn no_key_is_activated_before_a_server_that_stands_still_is_given_up() {
     let (due, usable, signs) = (old.rotate_from.unwrap(), new.usable_from.unwrap(), new.activated_at.unwrap());
     assert!(signs.as_millis() > due.as_millis().max(usable.as_millis()), "due {due}, usable {usable}, signs {signs}");
     scene.second.signal(Signal::CONT);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     scene.load.excuse(None);
     scene.end(1).await;
 }

@@ -142,10 +142,11 @@ impl Shared {
 
     /// Writes down what may not be. Whether the server is dead.
     async fn settle(&self, side: &Side, fault: Fault, what: &str) -> bool {
-        let excused = || self.excused.load(Ordering::SeqCst) == side.pid;
+        // As it is now: whether it dies takes a while to find out.
+        let excused = self.excused.load(Ordering::SeqCst) == side.pid;
         match fault {
             Fault::Silence(_) if dies(side.pid).await => return true,
-            Fault::Silence(_) | Fault::Refused(_) if excused() => {}
+            Fault::Silence(_) | Fault::Refused(_) if excused => {}
             Fault::Silence(why) | Fault::Refused(why) | Fault::Unverified(why) => {
                 self.seen.lock().unwrap().failures.push(format!("{what}: {why}"));
             }
