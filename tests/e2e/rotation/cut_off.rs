@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::{Scene, database, in_state, policy, scene};
 use crate::{
     lost_replies::{Cut, Proxy},
-    support::postgres,
+    support::{postgres, server::text},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,6 +19,11 @@ async fn no_key_is_activated_before_a_server_that_stands_still_is_given_up() {
     scene.second.signal(Signal::STOP);
     let stopped = Instant::now();
     scene.set_policy(&policy());
+    scene.until("a standby", |keys| in_state(keys, KeyState::Published) == 1).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let standby = scene.keys().await.remove(1);
+    let refused = scene.first.cli(&["key", "activate", &standby.id.to_string(), "--yes"]);
+    assert!(!refused.status.success() && text(&refused).contains("replicas: "), "{}", text(&refused));
     scene.until("the standby signs", |keys| keys.iter().any(|key| key.predecessor.is_some())).await;
     let waited = stopped.elapsed();
     // It said that it was there a second or so before it was stopped.

@@ -18,7 +18,7 @@ async fn a_retired_keys_private_half_is_gone_and_cannot_be_called_back() {
     let store = server.store().await;
     let passkey = tenant.passkey("ann", Algorithm::Es256).await;
     let first = keys(&store, &tenant).await.remove(0);
-    let id = hex(first.cka_id.as_deref().unwrap());
+    let id = first.id.to_string().replace('-', "");
     assert!(on_the_token(&server).contains(&id), "the test looks for the wrong thing");
 
     until(&store, &tenant, "the first key's private half is gone", |keys| keys[0].private_destroyed_at.is_some()).await;
@@ -45,8 +45,4 @@ async fn a_retired_keys_private_half_is_gone_and_cannot_be_called_back() {
 /// What another program sees there.
 fn on_the_token(server: &Server) -> String {
     server.folder.tool(&["--login", "--pin", "env:PIN", "--list-objects"], "").to_lowercase()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
