@@ -15,6 +15,8 @@ ALTER TABLE signing_keys ADD COLUMN keep_private_until bigint;
 ALTER TABLE signing_keys ADD COLUMN withdrawn_at bigint;
 -- The intent to destroy its private half; private_destroyed_at is the fact.
 ALTER TABLE signing_keys ADD COLUMN destroying_at bigint;
+-- An administrator asked for it: the key is 'destroyed' in the end, not just without its private half.
+ALTER TABLE signing_keys ADD COLUMN destroying_by_command boolean NOT NULL DEFAULT false;
 -- The key that signed before it: the one that a rollback brings back.
 ALTER TABLE signing_keys ADD COLUMN predecessor uuid;
 -- Of key_revision when the row last changed: what a server has not seen yet.
@@ -29,6 +31,8 @@ CREATE UNIQUE INDEX signing_keys_by_name ON signing_keys (tenant_id, name) WHERE
 -- One key is in the making for a tenant at a time, however many servers think that it lacks one.
 CREATE UNIQUE INDEX signing_keys_one_pending ON signing_keys (tenant_id) WHERE state = 'pending';
 CREATE INDEX signing_keys_by_revision ON signing_keys (revision);
+CREATE INDEX signing_keys_by_time ON signing_keys (created_at);
+CREATE INDEX signing_keys_to_activate ON signing_keys (usable_from) WHERE state = 'published';
 CREATE INDEX signing_keys_to_rotate ON signing_keys (rotate_from) WHERE state = 'active';
 CREATE INDEX signing_keys_to_withdraw ON signing_keys (withdraw_from) WHERE withdrawn_at IS NULL;
 CREATE INDEX signing_keys_to_destroy ON signing_keys (keep_private_until) WHERE private_destroyed_at IS NULL;

@@ -15,6 +15,8 @@ ALTER TABLE signing_keys ADD COLUMN keep_private_until INTEGER;
 ALTER TABLE signing_keys ADD COLUMN withdrawn_at INTEGER;
 -- The intent to destroy its private half; private_destroyed_at is the fact.
 ALTER TABLE signing_keys ADD COLUMN destroying_at INTEGER;
+-- An administrator asked for it: the key is 'destroyed' in the end, not just without its private half.
+ALTER TABLE signing_keys ADD COLUMN destroying_by_command INTEGER NOT NULL DEFAULT 0 CHECK (destroying_by_command IN (0, 1));
 -- The key that signed before it: the one that a rollback brings back.
 ALTER TABLE signing_keys ADD COLUMN predecessor BLOB;
 -- Of key_revision when the row last changed: what a server has not seen yet.
@@ -29,6 +31,8 @@ CREATE UNIQUE INDEX signing_keys_by_name ON signing_keys (tenant_id, name) WHERE
 -- One key is in the making for a tenant at a time, however many servers think that it lacks one.
 CREATE UNIQUE INDEX signing_keys_one_pending ON signing_keys (tenant_id) WHERE state = 'pending';
 CREATE INDEX signing_keys_by_revision ON signing_keys (revision);
+CREATE INDEX signing_keys_by_time ON signing_keys (created_at);
+CREATE INDEX signing_keys_to_activate ON signing_keys (usable_from) WHERE state = 'published';
 CREATE INDEX signing_keys_to_rotate ON signing_keys (rotate_from) WHERE state = 'active';
 CREATE INDEX signing_keys_to_withdraw ON signing_keys (withdraw_from) WHERE withdrawn_at IS NULL;
 CREATE INDEX signing_keys_to_destroy ON signing_keys (keep_private_until) WHERE private_destroyed_at IS NULL;
@@ -132,10 +136,10 @@ ALTER TABLE tenants ADD COLUMN jwks_cached_until INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tenants ADD COLUMN tokens_valid_until INTEGER NOT NULL DEFAULT 0;
 
 -- The admin API's name for a user.
-ALTER TABLE users ADD COLUMN id BLOB;
+ALTER TABLE users ADD COLUMN id BLOB NOT NULL DEFAULT x'';
 UPDATE users SET id = randomblob(16);
--- The database makes it, as PostgreSQL's default does: here no column that is added can have one that is not constant.
-CREATE TRIGGER users_have_ids AFTER INSERT ON users WHEN NEW.id IS NULL BEGIN
+-- The database makes it, as PostgreSQL's default does: here the default of a column that is added must be a constant.
+CREATE TRIGGER users_have_ids AFTER INSERT ON users WHEN NEW.id = x'' BEGIN
     UPDATE users SET id = randomblob(16) WHERE tenant_id = NEW.tenant_id AND user_id = NEW.user_id;
 END;
 CREATE UNIQUE INDEX users_by_id ON users (id);

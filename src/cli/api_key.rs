@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Output, Setup,
+    authority::commander,
+    client::Reach,
     output::{facts, table},
-    setup::{block_on, by, name},
+    setup::{block_on, name},
 };
-use crate::domain::{ApiKey, ApiKeyId, ApiKeyRecord, TenantId};
+use crate::domain::{ApiKey, ApiKeyId, ApiKeyRecord, Permission, TenantId};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -36,14 +38,15 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(setup: &Setup, reach: &Reach<'_>, command: Command, output: &Output) -> Result<ExitCode, Failure> {
     block_on(async {
         // None of these needs the HSM: no signer is started.
         let services = setup.services_without_signer().await?;
         let keys = &services.api_keys;
         match command {
             Command::Create { tenant, name } => {
-                let (record, key) = keys.create(tenant, &name, &by()).await?;
+                let (_, by) = commander(reach, &services, Permission::ChangeApiKeys, Some(tenant)).await?;
+                let (record, key) = keys.create(tenant, &name, &by).await?;
                 output.show(&created(&record, &key), |_| render_created(&record, &key))?;
             }
             Command::List { tenant } => {
@@ -55,7 +58,8 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
                 })?;
             }
             Command::Revoke { tenant, id } => {
-                if !keys.revoke(tenant, id, &by()).await? {
+                let (_, by) = commander(reach, &services, Permission::ChangeApiKeys, Some(tenant)).await?;
+                if !keys.revoke(tenant, id, &by).await? {
                     return Err(Failure::new(format!("tenant {tenant} has no API key {id} that could be revoked")));
                 }
                 output.show(&json!({ "revoked": id }), |_| format!("Revoked {id}."))?;

@@ -1,7 +1,8 @@
 //! `passkey-hsm doctor`: what is wrong, and what to do about it; one line a check.
 
+mod keys;
+
 use std::{
-    collections::BTreeMap,
     path::Path,
     process::{ExitCode, Stdio},
     time::Duration,
@@ -12,8 +13,8 @@ use tokio::{process::Command, time::timeout};
 
 use super::{Failure, Output, Setup, hsm::REWRAP_ADVICE, setup::block_on};
 use crate::{
-    domain::{Clock as _, KeyState, SigningKey, SystemClock, Tenant},
-    hsm::{HEALTH_KEY, Inventory, ROOT_KEY, signer::Step},
+    domain::{Clock as _, SigningKey, SystemClock, Tenant},
+    hsm::{Inventory, signer::Step},
     services::{RootSecret, RootSecretError, RootSecretState, Services},
     storage::Store,
 };
@@ -89,7 +90,13 @@ fn check(setup: &Setup) -> Result<Vec<Finding>, Failure> {
         if let Some(store) = store {
             findings.push(check_metadata(&store).await);
             store.close().await;
-            findings.extend(check_keys(setup, hsm_well).await);
+            let operator = setup.config.hsm.pin_operator;
+            findings.extend(check_keys(setup, hsm_well && !operator).await);
+            if operator {
+                let text =
+                    "not compared with the token, whose PIN is the operator's: `passkey-hsm hsm list-orphans` asks a server that has it";
+                findings.push(Finding::good("keys", text));
+            }
         }
         Ok(findings)
     })
@@ -173,8 +180,11 @@ async fn check_keys(setup: &Setup, hsm_well: bool) -> Vec<Finding> {
         Err(failure) => return vec![unreadable(&failure)],
     };
     let mut findings = incomplete(&services).await.unwrap_or_else(|failure| vec![unreadable(&failure)]);
+    let inventory = if hsm_well { Some(inventory(&services).await) } else { None };
+    let on_token = inventory.as_ref().and_then(|inventory| inventory.as_ref().ok());
+    findings.extend(keys::check(&services, on_token).await.unwrap_or_else(|failure| vec![unreadable(&failure)]));
+    findings.extend(inventory.and_then(Result::err));
     if hsm_well {
-        findings.extend(compare(&services).await);
         findings.push(check_root_secret(&services).await);
     }
     services.context.signer.shutdown().await;
@@ -197,23 +207,17 @@ async fn incomplete(services: &Services) -> Result<Vec<Finding>, Failure> {
     Ok(left.into_iter().map(finding).collect())
 }
 
-async fn compare(services: &Services) -> Vec<Finding> {
+/// What is on the token, or why that cannot be said.
+async fn inventory(services: &Services) -> Result<Inventory, Finding> {
     let signer = &services.context.signer;
     let inventory = async {
         signer.wait_ready(Duration::from_secs(30)).await?;
         signer.inventory().await
     };
-    let inventory = match inventory.await {
-        Ok(inventory) => inventory,
-        Err(error) => {
-            let advice = "see the log of the signer process above; then run doctor again";
-            return vec![Finding::bad("keys", format!("the token's keys cannot be listed: {error}"), advice)];
-        }
-    };
-    match services.context.store.signing_keys().await {
-        Ok(keys) => differences(&keys, &inventory),
-        Err(error) => vec![unreadable(&error.into())],
-    }
+    inventory.await.map_err(|error| {
+        let advice = "see the log of the signer process above; then run doctor again";
+        Finding::bad("keys", format!("the token's keys cannot be listed: {error}"), advice)
+    })
 }
 
 /// Whether this token opens the deployment's root secret. Makes nothing.
@@ -229,102 +233,9 @@ async fn check_root_secret(services: &Services) -> Finding {
     }
 }
 
-/// Keys that the database has and the token lacks, and the other way round.
-fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
-    let on_token: BTreeMap<&[u8], u32> = inventory.keys.iter().map(|k| (k.cka_id.as_slice(), k.private_keys)).collect();
-    let expected = |k: &&SigningKey| k.private_destroyed_at.is_none() && !matches!(k.state, KeyState::Pending | KeyState::Destroyed);
-    let mut findings = Vec::new();
-    // Whatever serial number a key's row has: a token that was restored on another device has its keys and another number.
-    for key in keys.iter().filter(expected) {
-        let id = key.cka_id.as_deref().unwrap_or_default();
-        if on_token.get(id).copied().unwrap_or(0) == 0 {
-            let made_on = key.token_serial.as_deref().filter(|serial| *serial != inventory.token.serial);
-            let made_on = made_on.map(|serial| format!(", made on the token with serial {serial}")).unwrap_or_default();
-            let detail = format!("the token lacks key {} of tenant {} ({}{made_on})", key.id, key.tenant_id, key.state);
-            let advice = "nothing is made anew by itself: configure or restore the token that has it, or give the tenant a new key";
-            findings.push(Finding::bad("keys", detail, advice));
-        }
-    }
-    if findings.is_empty() {
-        let active = match keys.iter().filter(|k| k.state == KeyState::Active).count() {
-            0 => "none yet".to_owned(),
-            n => format!("{n} active, all on the token"),
-        };
-        let others = match inventory.keys.iter().filter(|k| is_unowned(&k.cka_id, keys)).count() {
-            0 => String::new(),
-            n => format!("; {n} on the token belong to nobody here"),
-        };
-        findings.push(Finding::good("keys", format!("{active}{others}")));
-    }
-    findings
-}
-
-/// Whether no row owns the key of that `CKA_ID`.
-fn is_unowned(cka_id: &[u8], keys: &[SigningKey]) -> bool {
-    let owns = |k: &SigningKey| k.cka_id.as_deref() == Some(cka_id) || k.id.as_bytes().as_slice() == cka_id;
-    ![HEALTH_KEY, ROOT_KEY].iter().any(|reserved| reserved.as_bytes() == cka_id) && !keys.iter().any(owns)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        domain::{KeyId, KeyPlan, SigningAlgorithm, SystemRng, TenantId, Timestamp},
-        hsm::{InventoryKey, TokenInfo},
-    };
-
-    fn key(state: KeyState, serial: &str) -> SigningKey {
-        let id = KeyId::random(&SystemRng);
-        let made = state != KeyState::Pending;
-        SigningKey {
-            state,
-            cka_id: made.then(|| id.as_bytes().to_vec()),
-            token_serial: made.then(|| serial.to_owned()),
-            ..SigningKey::intent(id, TenantId::random(&SystemRng), SigningAlgorithm::Es256, None, KeyPlan::None, Timestamp::from_millis(0))
-        }
-    }
-
-    /// A token of serial `here` with these keys, the health key and the root key.
-    fn token<'a>(keys: impl IntoIterator<Item = &'a SigningKey>) -> Inventory {
-        let on_token = |id: &[u8]| InventoryKey {
-            cka_id: id.to_vec(),
-            label: String::new(),
-            key_type: "EC".to_owned(),
-            private_keys: 1,
-            public_keys: 1,
-        };
-        let keys =
-            keys.into_iter().map(|k| on_token(k.id.as_bytes())).chain([HEALTH_KEY, ROOT_KEY].map(|k| on_token(k.as_bytes()))).collect();
-        let [label, manufacturer, model, firmware, module, module_sha256, library] = Default::default();
-        let serial = "here".to_owned();
-        Inventory { token: TokenInfo { label, serial, manufacturer, model, firmware, module, module_sha256, library }, keys }
-    }
-
-    fn details(keys: &[SigningKey], inventory: &Inventory) -> Vec<(bool, String)> {
-        differences(keys, inventory).into_iter().map(|f| (f.ok, f.detail)).collect()
-    }
-
-    #[test]
-    fn all_is_well_where_each_key_has_its_pair() {
-        assert_eq!(details(&[], &token([])), [(true, "none yet".to_owned())]);
-        let keys = [key(KeyState::Active, "here"), key(KeyState::Pending, ""), key(KeyState::Destroyed, "here")];
-        assert_eq!(details(&keys, &token(&keys[..1])), [(true, "1 active, all on the token".to_owned())]);
-        assert_eq!(details(&[], &token(&keys[..1])), [(true, "none yet; 1 on the token belong to nobody here".to_owned())]);
-    }
-
-    #[test]
-    fn a_key_that_is_not_there_is_named() {
-        let keys = [key(KeyState::Active, "here"), key(KeyState::Retiring, "here")];
-        let found = details(&keys, &token(&keys[..1]));
-        assert!(matches!(found.as_slice(), [(false, text)] if text.contains(&format!("lacks key {}", keys[1].id))), "{found:?}");
-    }
-
-    #[test]
-    fn a_token_made_anew_has_lost_its_keys() {
-        let keys = [key(KeyState::Active, "before")];
-        let found = details(&keys, &token([]));
-        assert!(matches!(found.as_slice(), [(false, text)] if text.contains("made on the token with serial before")), "{found:?}");
-    }
 
     #[test]
     fn one_line_a_check_however_many_faults_it_found() {

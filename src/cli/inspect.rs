@@ -13,9 +13,8 @@ use base64::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Failure, output};
+use super::{Failure, output, setup::instant};
 use crate::{
     domain::{Challenge, Clock, ClonePolicy, Origin, SystemClock, Timestamp},
     services::{Anchors, ClaimedTransaction, Evidence, EvidenceKind, StoredKey, inspect},
@@ -216,12 +215,6 @@ impl Stored {
 
 fn bytes(name: &str, text: &str) -> Result<Vec<u8>, String> {
     BASE64URL.decode(text).map_err(|e| format!("{name}: {e}"))
-}
-
-/// An instant of RFC 3339.
-fn instant(text: &str) -> Result<Timestamp, String> {
-    let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|e| format!("{text:?} is not a time such as 2026-01-31T12:00:00Z: {e}"))?;
-    instant.unix_timestamp().checked_mul(1000).map(Timestamp::from_millis).ok_or_else(|| format!("{text:?} is out of range"))
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> Failure {

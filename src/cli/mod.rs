@@ -1,7 +1,11 @@
 //! The command line: one file a command, and the only place where things are built.
 
+mod admin_token;
 mod anchors;
 mod api_key;
+mod approval;
+mod authority;
+mod client;
 mod credential;
 mod dev;
 mod doctor;
@@ -9,15 +13,20 @@ mod download;
 mod failure;
 mod hsm;
 mod inspect;
+mod key;
+mod key_watch;
 mod mds;
 mod migrate;
 mod output;
+mod progress;
 mod root_secret;
 mod serve;
 mod setup;
 mod signer;
 mod tenant;
+mod tenant_end;
 mod tenant_file;
+mod terminal;
 mod transaction;
 
 use std::{env, path::PathBuf, process::ExitCode};
@@ -25,7 +34,12 @@ use std::{env, path::PathBuf, process::ExitCode};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use self::{failure::Failure, output::Output, setup::Setup};
+use self::{
+    client::{ClientOptions, Reach},
+    failure::Failure,
+    output::Output,
+    setup::Setup,
+};
 
 /// A multi-tenant passkey (WebAuthn) server whose token-signing keys never leave a PKCS#11 HSM.
 #[derive(Debug, Parser)]
@@ -33,7 +47,7 @@ use self::{failure::Failure, output::Output, setup::Setup};
     name = "passkey-hsm",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 waits for an approval, 130 broken off by Ctrl-C."
 )]
 struct Cli {
     /// The configuration file; by default the one that PASSKEY_HSM_CONFIG names, or passkey-hsm.toml where there is one
@@ -42,6 +56,8 @@ struct Cli {
     /// Print JSON instead of tables
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
+    #[command(flatten)]
+    client: ClientOptions,
     #[command(subcommand)]
     command: Command,
 }
@@ -60,6 +76,15 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::Command),
+    /// Signing keys: make, publish, activate, rotate, suspend, distrust and destroy them
+    #[command(subcommand)]
+    Key(key::Command),
+    /// What waits for a second administrator
+    #[command(subcommand)]
+    Approval(approval::Command),
+    /// Make, list and revoke administrators
+    #[command(subcommand)]
+    AdminToken(admin_token::Command),
     /// FIDO metadata: fetch it, look at it, see whom it concerns
     #[command(subcommand)]
     Mds(mds::Command),
@@ -74,13 +99,16 @@ enum Command {
     Transaction(transaction::Command),
     /// Verify stored evidence again, offline
     Inspect(inspect::Args),
-    /// What the HSM keeps for the deployment as a whole
+    /// The token: what is on it, whether it serves, and what it keeps for the deployment as a whole
     #[command(subcommand)]
     Hsm(hsm::Command),
     /// Check configuration, database, HSM and keys; say what to do where something is wrong
     Doctor,
     /// The process that loads the PKCS#11 module; started by the others
     Signer(signer::Args),
+    /// The process that knows the PIN that an operator entered; started by the server
+    #[command(hide = true)]
+    PinKeeper,
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -113,8 +141,10 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
-    let Cli { config, command, .. } = cli;
+    let Cli { config, client, command, .. } = cli;
     let config = config.as_deref();
+    let reach = Reach { config, options: &client };
+    let setup = || reach.setup();
     match command {
         Command::Completions { shell } => {
             // By way of memory: written straight to a pipe that was closed it panics.
@@ -124,18 +154,22 @@ fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Signer(args) => signer::run(config, &args),
+        Command::PinKeeper => signer::keep_pin(),
         Command::Doctor => doctor::run(config, output),
-        Command::Serve(args) => serve::run(&Setup::load(config)?, &args),
-        Command::Dev(args) => dev::run(&Setup::load(config)?, &args, output),
+        Command::Serve(args) => serve::run(&setup()?, &args),
+        Command::Dev(args) => dev::run(&setup()?, &args, output),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Mds(command) => mds::run(&Setup::load(config)?, command, output),
-        Command::Anchors(command) => anchors::run(&Setup::load(config)?, command, output),
-        Command::Credential(command) => credential::run(&Setup::load(config)?, command, output),
-        Command::Transaction(command) => transaction::run(&Setup::load(config)?, &command),
-        Command::Hsm(command) => hsm::run(&Setup::load(config)?, command, output),
-        Command::Migrate => migrate::run(&Setup::load(config)?, output),
-        Command::Tenant(command) => tenant::run(&Setup::load(config)?, command, output),
-        Command::ApiKey(command) => api_key::run(&Setup::load(config)?, command, output),
+        Command::Mds(command) => mds::run(&setup()?, command, output),
+        Command::Anchors(command) => anchors::run(&setup()?, command, output),
+        Command::Credential(command) => credential::run(&setup()?, command, output),
+        Command::Transaction(command) => transaction::run(&setup()?, &command),
+        Command::Hsm(command) => hsm::run(&reach, command, output),
+        Command::Key(command) => key::run(&reach, command, output),
+        Command::Approval(command) => approval::run(&reach, command, output),
+        Command::AdminToken(command) => admin_token::run(&reach, command, output),
+        Command::Migrate => migrate::run(&setup()?, output),
+        Command::Tenant(command) => tenant::run(&reach, command, output),
+        Command::ApiKey(command) => api_key::run(&setup()?, &reach, command, output),
     }
 }
 

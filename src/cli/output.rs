@@ -8,6 +8,7 @@ use std::{
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::failure::Failure;
 
@@ -53,7 +54,7 @@ pub(super) fn warn(text: &str) {
 
 /// Without characters that a terminal would obey: user ids, evidence and certificates come from elsewhere. The form is JSON's, so that a text
 /// of JSON stays the same JSON.
-fn plain(text: &str) -> Cow<'_, str> {
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if !text.contains(obeyed) {
         return Cow::Borrowed(text);
@@ -98,6 +99,31 @@ pub(super) fn facts(facts: &[(&str, String)]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// A JSON object as facts, what is nested under the names of both; for answers whose members are shown as they come.
+pub(super) fn outline(value: &Value) -> String {
+    let mut flat = Vec::new();
+    flatten("", value, &mut flat);
+    let shown: Vec<_> = flat.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    facts(&shown)
+}
+
+fn flatten(name: &str, value: &Value, flat: &mut Vec<(String, String)>) {
+    let inner = |inner: &str| if name.is_empty() { inner.replace('_', " ") } else { format!("{name} {}", inner.replace('_', " ")) };
+    match value {
+        Value::Null => {}
+        Value::Object(members) => members.iter().for_each(|(member, value)| flatten(&inner(member), value, flat)),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().zip(1..).for_each(|(item, number)| flatten(&inner(&number.to_string()), item, flat));
+        }
+        Value::Array(items) => flat.push((name.to_owned(), items.iter().map(text).collect::<Vec<_>>().join(", "))),
+        other => flat.push((name.to_owned(), text(other))),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +138,15 @@ mod tests {
         assert!(shown.is_ascii() && !shown.contains('\u{7f}'), "{shown}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
         assert_eq!(table(["id"], [["a\nb\u{1b}c".to_owned()]]), "ID\na b\\u001bc");
+    }
+
+    #[test]
+    fn answers_are_outlined() {
+        let value = serde_json::json!({ "state": "up", "token": { "serial": "1", "none": null }, "processes": [{ "pid": 7 }, { "pid": 8 }], "sizes": [1, 2] });
+        assert_eq!(
+            outline(&value),
+            "state            up\ntoken serial     1\nprocesses 1 pid  7\nprocesses 2 pid  8\nsizes            1, 2"
+        );
     }
 
     #[test]

@@ -16,12 +16,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Failure, Setup, root_secret, setup::block_on};
+use super::{Failure, Setup, key_watch, root_secret, setup::block_on};
 use crate::{
     config::{self, AdminAuthentication, Config},
     hsm,
     http::{self, AdminAccess, AppState, Credentials, DevTenant, Limits, Server, Tls, TlsFiles, TrustedProxies},
-    services::{Context, Services, TRUST_REFRESH},
+    services::{Context, Scheduler, Services, TRUST_REFRESH, describe_key_metrics},
     telemetry,
 };
 
@@ -51,6 +51,7 @@ pub(super) fn run(setup: &Setup, args: &Args) -> Result<ExitCode, Failure> {
 pub(super) fn install_metrics() -> Result<telemetry::Metrics, Failure> {
     let metrics = telemetry::Metrics::install().map_err(|e| Failure::new(e.to_string()))?;
     hsm::metrics::describe();
+    describe_key_metrics();
     Ok(metrics)
 }
 
@@ -85,11 +86,13 @@ pub(super) async fn serve(
     };
 
     let (stop, stopped) = watch::channel(false);
-    let housekeeping = [
+    let scheduler = Scheduler::new(&services);
+    let mut housekeeping = key_watch::watch(&services.context, &scheduler);
+    housekeeping.extend([
         tokio::spawn(sweep(services.clone())),
         tokio::spawn(follow_trust(services.clone())),
         tokio::spawn(root_secret::follow(services.context.clone())),
-    ];
+    ]);
     let public = tokio::spawn(public.serve(http::public_router(state.clone()), stopped.clone()));
     let socket = socket.map(|socket| tokio::spawn(socket.serve(http::admin_router(state.clone()), stopped.clone())));
     let admin = tokio::spawn(admin.serve(http::admin_router(state), stopped));
@@ -105,6 +108,7 @@ pub(super) async fn serve(
         let _ = socket.await;
     }
     housekeeping.iter().for_each(JoinHandle::abort);
+    key_watch::leave(&scheduler).await;
     services.context.signer.shutdown().await;
     services.context.store.close().await;
     tracing::info!("stopped");

@@ -3,18 +3,20 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     future::Future,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime;
 
-use super::Failure;
+use super::{Failure, terminal::ask_pin};
 use crate::{
     config::{self, Config},
-    domain::{Actor, ReplicaId, RequestMeta, SystemClock, SystemRng},
-    hsm::{Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
+    domain::{Actor, ReplicaId, RequestMeta, SystemClock, SystemRng, Timestamp, rsa_bits},
+    hsm::{Activation, Hashing, PinSource, Signer, SignerCommand, SignerOptions, TokenAddress, TokenConfig},
     services::{By, Context, Governance, RootSecret, Services, Trust},
     storage::Store,
     telemetry,
@@ -31,6 +33,14 @@ impl Setup {
     pub(super) fn load(file: Option<&Path>) -> Result<Self, Failure> {
         let config = Config::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
         telemetry::init_logs(&config.log).map_err(|e| Failure::usage(e.to_string()))?;
+        Ok(Self { config })
+    }
+
+    /// The same for commands whose own requests are nothing to tell of: only what goes wrong is logged, unless the environment asks for more.
+    pub(super) fn quiet(file: Option<&Path>) -> Result<Self, Failure> {
+        let config = Config::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
+        let log = config::Log { level: config.log.level.min(tracing::Level::WARN), ..config.log.clone() };
+        telemetry::init_logs(&log).map_err(|e| Failure::usage(e.to_string()))?;
         Ok(Self { config })
     }
 
@@ -79,9 +89,12 @@ impl Setup {
         }))
     }
 
-    /// Waits until a signer process is up; if none comes up, says what the last one said.
+    /// Waits until a signer process is up; if none comes up, says what the last one said. Where the PIN is the operator's, it is asked for.
     pub(super) async fn signer_ready(&self, services: &Services) -> Result<(), Failure> {
         let signer = &services.context.signer;
+        if signer.status().activation == Activation::Waiting {
+            return Ok(signer.activate(Some(ask_pin(&token_name(&self.config.hsm))?)).await?);
+        }
         let Err(error) = signer.wait_ready(self.signer_options(1).start_limit).await else { return Ok(()) };
         let last = signer.status().processes.into_iter().find_map(|process| process.last_error);
         let why = last.filter(|last| !error.to_string().contains(last.as_str())).map(|last| format!(": {last}")).unwrap_or_default();
@@ -95,19 +108,28 @@ impl Setup {
             max_in_flight: hsm.max_in_flight,
             sign_deadline: hsm.sign_timeout,
             hang_limit: hsm.hang_timeout,
+            keeper: hsm.pin_operator.then(Self::keeper_command),
             ..SignerOptions::new(self.signer_command(&[]))
         }
     }
 
+    /// This very program as the keeper of the operator's PIN, with nothing from its environment.
+    fn keeper_command() -> SignerCommand {
+        SignerCommand { program: own_program(), args: vec!["pin-keeper".into()], env: Vec::new() }
+    }
+
     /// This very program as a signer process, with the environment that a signer needs and no more.
     pub(super) fn signer_command(&self, more: &[&str]) -> SignerCommand {
-        // The running binary even when an upgrade has replaced its file: both ends of the protocol are always of one build.
-        let own = PathBuf::from("/proc/self/exe");
-        let program = if own.exists() { own } else { env::current_exe().unwrap_or_else(|_| "passkey-hsm".into()) };
         let file = self.config.file.iter().flat_map(|file| ["--config".into(), file.into()]);
         let args = file.chain(["signer".into()]).chain(more.iter().map(OsString::from)).collect();
-        SignerCommand { program, args, env: self.config.signer_environment(&mut env::vars_os()) }
+        SignerCommand { program: own_program(), args, env: self.config.signer_environment(&mut env::vars_os()) }
     }
+}
+
+/// The running binary even when an upgrade has replaced its file: both ends of the protocol are always of one build.
+fn own_program() -> PathBuf {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { own } else { env::current_exe().unwrap_or_else(|_| "passkey-hsm".into()) }
 }
 
 /// A name for people: not empty, one line, and no longer than a line.
@@ -118,9 +140,38 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An instant of RFC 3339.
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
+    let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|e| format!("{text:?} is not a time such as 2026-01-31T12:00:00Z: {e}"))?;
+    let millis = i64::try_from(instant.unix_timestamp_nanos().div_euclid(1_000_000)).ok();
+    millis.map(Timestamp::from_millis).ok_or_else(|| format!("{text:?} is out of range"))
+}
+
+/// A size that RSA keys are made in.
+pub(super) fn parse_rsa_bits(text: &str) -> Result<u32, String> {
+    let bits = text.parse::<u32>().map_err(|e| e.to_string())?;
+    rsa_bits(bits).map_err(|e| e.to_string())
+}
+
+/// The configured token, for a person.
+pub(super) fn token_name(hsm: &config::Hsm) -> String {
+    let named = [&hsm.token, &hsm.token_label, &hsm.token_serial].into_iter().flatten().next();
+    named.map_or_else(|| "the token".to_owned(), |name| format!("token {name}"))
+}
+
+/// What this host is called, as servers write it down.
+pub(super) fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
 /// Whoever runs this command, for the audit log.
 pub(super) fn by() -> By {
-    By { actor: Actor::Local { uid: rustix::process::geteuid().as_raw() }, reason: None, meta: RequestMeta::default() }
+    By { actor: Actor::Local { uid: uid() }, reason: None, meta: RequestMeta::default() }
+}
+
+/// The user id of whoever runs this command.
+pub(super) fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Runs a command's future on a runtime of its own.
@@ -152,6 +203,7 @@ pub(super) fn token_config(hsm: &config::Hsm, manage_keys: bool) -> Result<Token
         (Some(file), ..) => PinSource::File(file.clone()),
         (_, Some(name), _) => PinSource::Credential(name.clone()),
         (.., Some(name)) => PinSource::Env(name.clone()),
+        _ if hsm.pin_operator => PinSource::Operator,
         _ => PinSource::Keypad,
     };
     Ok(TokenConfig {

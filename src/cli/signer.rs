@@ -16,7 +16,12 @@ use super::{
     output,
     setup::token_config,
 };
-use crate::{config::SignerConfig, domain::SystemClock, hsm::signer, telemetry};
+use crate::{
+    config::SignerConfig,
+    domain::SystemClock,
+    hsm::{self, signer},
+    telemetry,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,6 +46,21 @@ fn ignore_signals() -> io::Result<()> {
     Ok(())
 }
 
+/// Serves a PIN keeper's socket on standard input until it is closed.
+pub(super) fn keep_pin() -> Result<ExitCode, Failure> {
+    ignore_signals()?;
+    hsm::keep_pin(socket()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn socket() -> Result<UnixStream, Failure> {
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    if socket.peer_addr().is_err() {
+        return Err(Failure::usage("this process is started by `passkey-hsm serve`, with a socket as its standard input"));
+    }
+    Ok(socket)
+}
+
 /// Serves the socket on standard input until it is closed.
 pub(super) fn run(file: Option<&Path>, args: &Args) -> Result<ExitCode, Failure> {
     let config = SignerConfig::load(file, &mut env::vars_os()).map_err(|e| Failure::usage(e.to_string()))?;
@@ -57,11 +77,7 @@ pub(super) fn run(file: Option<&Path>, args: &Args) -> Result<ExitCode, Failure>
         output::line(&serde_json::to_string(&findings)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    if socket.peer_addr().is_err() {
-        return Err(Failure::usage("a signer process is started by `passkey-hsm serve`, with a socket as its standard input"));
-    }
-    match signer::run(&token, socket, Arc::new(SystemClock)) {
+    match signer::run(&token, socket()?, Arc::new(SystemClock)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => Ok(ExitCode::from(error.exit_code())),
     }

@@ -6,14 +6,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    Failure, Output, Setup, api_key,
+    Failure, Output, Setup, api_key, approval,
+    authority::commander,
+    client::Reach,
     output::{facts, table, warn},
-    setup::{block_on, by, name},
+    setup::{block_on, name, parse_rsa_bits},
+    tenant_end,
     tenant_file::TenantFile,
 };
 use crate::{
-    domain::{AttestationPolicy, MDS_ANCHORS, SigningAlgorithm, Tenant, TenantConfig, TenantId, rsa_bits},
-    services::{CreatedTenant, NewTenant, Services, UpdateTenant},
+    domain::{Act, AttestationPolicy, MDS_ANCHORS, Permission, SigningAlgorithm, Tenant, TenantConfig, TenantId, TenantSettings},
+    services::{CreatedTenant, NewTenant, Services, Submitted, UpdateTenant},
 };
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +30,10 @@ pub(super) enum Command {
         /// The tenant's id
         tenant: TenantId,
     },
+    /// Delete a tenant: it is gone for its users at once, and its keys are destroyed once it can no more be restored
+    Delete(tenant_end::Delete),
+    /// Restore a deleted tenant
+    Restore(tenant_end::Restore),
     /// Read and replace a tenant's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -80,6 +87,9 @@ pub(super) struct CreateArgs {
     /// Name of its first API key
     #[arg(long, value_name = "NAME", default_value = "Initial API Key", conflicts_with = "no_api_key", value_parser = name)]
     api_key_name: String,
+    /// Make no key: the tenant waits for one that `key adopt` takes over, and answers 503 until then
+    #[arg(long, conflicts_with = "resume")]
+    await_key: bool,
     /// Make no API key
     #[arg(long)]
     no_api_key: bool,
@@ -88,15 +98,16 @@ pub(super) struct CreateArgs {
     resume: Option<TenantId>,
 }
 
-fn parse_rsa_bits(text: &str) -> Result<u32, String> {
-    let bits = text.parse::<u32>().map_err(|e| e.to_string())?;
-    rsa_bits(bits).map_err(|e| e.to_string())
-}
-
-pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(reach: &Reach<'_>, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+    let setup = match command {
+        Command::Delete(args) => return tenant_end::delete(reach, &args, output),
+        Command::Restore(args) => return tenant_end::restore(reach, &args, output),
+        _ => &reach.setup()?,
+    };
     block_on(async {
         match command {
-            Command::Create(args) => create(setup, *args, output).await?,
+            Command::Delete(_) | Command::Restore(_) => {}
+            Command::Create(args) => create(setup, reach, *args, output).await?,
             Command::List => list(setup, output).await?,
             Command::Show { tenant } => show(setup, tenant, output).await?,
             Command::Config(ConfigCommand::Get { tenant }) => {
@@ -105,17 +116,43 @@ pub(super) fn run(setup: &Setup, command: Command, output: &Output) -> Result<Ex
                 super::output::line(&serde_json::to_string_pretty(&file)?)?;
             }
             Command::Config(ConfigCommand::Set { tenant, file }) => {
-                let TenantFile { display_name, config, settings } = TenantFile::read(&file)?;
-                let services = setup.services_without_signer().await?;
-                if let Some(settings) = &settings {
-                    warn_of_anchors(&services, &settings.attestation).await?;
-                }
-                services.tenants.update(tenant, UpdateTenant { display_name, config: Some(config), settings }, &by()).await?;
-                output.show(&json!({ "updated": tenant }), |_| format!("Replaced the configuration of {tenant}."))?;
+                return Box::pin(set(setup, reach, tenant, TenantFile::read(&file)?, output)).await;
             }
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Replaces the configuration. Where a second administrator has to agree to another key policy, the rest is replaced at once.
+async fn set(setup: &Setup, reach: &Reach<'_>, tenant: TenantId, file: TenantFile, output: &Output) -> Result<ExitCode, Failure> {
+    let TenantFile { display_name, config, settings } = file;
+    let services = setup.services_without_signer().await?;
+    let (caller, by) = commander(reach, &services, Permission::ChangeTenant, Some(tenant)).await?;
+    if let Some(settings) = &settings {
+        warn_of_anchors(&services, &settings.attestation).await?;
+    }
+    let before = services.tenants.get(tenant).await?.settings;
+    let another = |new: &TenantSettings| (&new.keys, new.algorithm, new.rsa_bits) != (&before.keys, before.algorithm, before.rsa_bits);
+    let policy = settings.clone().filter(another);
+    if policy.is_some() && !caller.may(Permission::ChangeKeyPolicy, Some(tenant)) {
+        return Err(Failure::new(format!("the role {} does not have {}", caller.role, Permission::ChangeKeyPolicy)));
+    }
+    let waits = policy.filter(|_| services.context.governance.dual_control);
+    let settings = settings.map(|new| match &waits {
+        Some(_) => TenantSettings { keys: before.keys, algorithm: before.algorithm, rsa_bits: before.rsa_bits, ..new },
+        None => new,
+    });
+    services.tenants.update(tenant, UpdateTenant { display_name, config: Some(config), settings }, &by).await?;
+    let waiting = match waits {
+        Some(settings) => services.acts.submit(&caller, Act::ChangePolicy { tenant, settings: Box::new(settings) }, &by).await.map(Some),
+        None => Ok(None),
+    };
+    services.context.store.close().await;
+    if let Some(Submitted::Requested(approval)) = waiting? {
+        return approval::requested(&approval, output);
+    }
+    output.show(&json!({ "updated": tenant }), |_| format!("Replaced the configuration of {tenant}."))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Anchors may be imported after a policy names them. Until then it demands what nothing leads to, or judges less than it seems to.
@@ -129,17 +166,21 @@ async fn warn_of_anchors(services: &Services, policy: &AttestationPolicy) -> Res
     Ok(())
 }
 
-async fn create(setup: &Setup, args: CreateArgs, output: &Output) -> Result<(), Failure> {
+async fn create(setup: &Setup, reach: &Reach<'_>, args: CreateArgs, output: &Output) -> Result<(), Failure> {
     let resume = args.resume;
     let api_key_name = (!args.no_api_key).then(|| args.api_key_name.clone());
     let new = if resume.is_none() { Some(args.into_tenant()?) } else { None };
     let services = setup.services().await?;
-    setup.signer_ready(&services).await?;
-    let created = match (resume, new) {
-        (Some(tenant), _) => services.tenants.resume(tenant, api_key_name.as_deref(), &by()).await,
-        (None, Some(new)) => services.tenants.create(new, api_key_name.as_deref(), &by()).await,
-        (None, None) => return Err(Failure::usage("say which tenant to make")),
+    let created = async {
+        let (_, by) = commander(reach, &services, Permission::CreateTenants, None).await?;
+        setup.signer_ready(&services).await?;
+        match (resume, new) {
+            (Some(tenant), _) => Ok(services.tenants.resume(tenant, api_key_name.as_deref(), &by).await?),
+            (None, Some(new)) => Ok(services.tenants.create(new, api_key_name.as_deref(), &by).await?),
+            (None, None) => Err(Failure::usage("say which tenant to make")),
+        }
     };
+    let created = created.await;
     services.context.signer.shutdown().await;
     services.context.store.close().await;
     let created = created?;
@@ -148,7 +189,7 @@ async fn create(setup: &Setup, args: CreateArgs, output: &Output) -> Result<(), 
 
 impl CreateArgs {
     fn into_tenant(self) -> Result<NewTenant, Failure> {
-        let (algorithm, rsa_bits) = (self.algorithm, self.rsa_bits);
+        let (algorithm, rsa_bits, await_key) = (self.algorithm, self.rsa_bits, self.await_key);
         let (name, config, settings) = match &self.config_file {
             Some(path) => {
                 let file = TenantFile::read(path)?;
@@ -160,7 +201,7 @@ impl CreateArgs {
         let mut settings = settings.unwrap_or_default();
         settings.algorithm = algorithm.unwrap_or(settings.algorithm);
         settings.rsa_bits = rsa_bits.unwrap_or(settings.rsa_bits);
-        Ok(NewTenant { display_name, config, settings, await_key: false })
+        Ok(NewTenant { display_name, config, settings, await_key })
     }
 
     /// The contract's configuration, from the few options that most tenants need; the rest is the contract's defaults.

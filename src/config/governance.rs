@@ -42,7 +42,7 @@ pub enum AdminAuthentication {
     Both,
 }
 
-const SWITCH: &[(&str, bool)] = &[("on", true), ("off", false)];
+pub(super) const SWITCH: &[(&str, bool)] = &[("on", true), ("off", false)];
 const HOUR: u64 = 3600;
 
 impl Admin {

@@ -30,6 +30,7 @@ pub(super) const SECTIONS: &[Section] = &[
             "pin_file",
             "pin_credential",
             "pin_env",
+            "pin_operator",
             "signers",
             "sessions",
             "max_in_flight",
@@ -67,8 +68,10 @@ pub(super) const CONFIG: &str = "PASSKEY_HSM_CONFIG";
 pub(super) const FAILPOINT: &str = "PASSKEY_HSM_FAILPOINT";
 /// A filter of tracing's kind; stands above `log.level`.
 pub(super) const LOG: &str = "PASSKEY_HSM_LOG";
+/// The variable with an admin token, for commands.
+pub const ADMIN_TOKEN: &str = "PASSKEY_HSM_ADMIN_TOKEN";
 /// The variables of ours that are no key. `PASSKEY_HSM_PIN` is the name that `pin_env` usually has.
-pub(super) const OTHER_VARIABLES: &[&str] = &[CONFIG, FAILPOINT, LOG, "PASSKEY_HSM_PIN"];
+pub(super) const OTHER_VARIABLES: &[&str] = &[CONFIG, FAILPOINT, LOG, ADMIN_TOKEN, "PASSKEY_HSM_PIN"];
 
 /// The one table among the keys: its entries are `PASSKEY_HSM_HSM__ENV__<NAME>`.
 pub(super) const ENV_TABLE: (&str, &str) = ("hsm", "env");

@@ -25,6 +25,7 @@ use std::{
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::{ConfigError, Place, Problem};
 pub use governance::{Admin, AdminAuthentication, Audit, Keys};
+pub use keys::ADMIN_TOKEN as ADMIN_TOKEN_VARIABLE;
 pub use metadata::Metadata;
 pub use sections::{Database, Hashing, Hsm, Http, Log, LogFormat, SignerEnvironment};
 

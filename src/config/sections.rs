@@ -6,7 +6,7 @@ use tracing::Level;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{DatabaseUrl, reader::Reader};
+use super::{DatabaseUrl, governance::SWITCH, reader::Reader};
 use crate::domain::Cidr;
 
 /// `[database]`
@@ -105,12 +105,14 @@ pub struct Hsm {
     pub token_label: Option<String>,
     /// The token's serial number.
     pub token_serial: Option<String>,
-    /// A file that holds the PIN. At most one of the three is set; with none, the token has a keypad of its own.
+    /// A file that holds the PIN. At most one of the four is set; with none, the token has a keypad of its own.
     pub pin_file: Option<PathBuf>,
     /// A file in `$CREDENTIALS_DIRECTORY` (systemd's `LoadCredential=`) that holds the PIN.
     pub pin_credential: Option<String>,
     /// An environment variable that holds the PIN: for development.
     pub pin_env: Option<String>,
+    /// Whether an operator enters the PIN at the running server.
+    pub pin_operator: bool,
     /// Signer processes.
     pub signers: usize,
     /// Sessions, and threads, of each process.
@@ -141,6 +143,19 @@ impl Hsm {
         at_most_one(r, &["token", "token_label"]);
         at_most_one(r, &["token", "token_serial"]);
         at_most_one(r, &["pin_file", "pin_credential", "pin_env"]);
+        let pin_operator = r.place(("hsm", "pin_operator"));
+        let operator = r.word(("hsm", "pin_operator"), SWITCH).unwrap_or(false);
+        if let (true, Some(place)) = (operator, pin_operator) {
+            for other in ["pin_file", "pin_credential", "pin_env"] {
+                if let Some(other_place) = r.place(("hsm", other)) {
+                    r.refuse(
+                        place.clone(),
+                        ("hsm", "pin_operator"),
+                        format_args!("and hsm.{other} ({other_place}) are both set: keep one"),
+                    );
+                }
+            }
+        }
         for (keys, example) in [
             (&["module"][..], "module = \"/usr/lib/softhsm/libsofthsm2.so\""),
             (&["token", "token_label", "token_serial"], "token = \"pkcs11:token=LABEL;serial=NUMBER\", or token_label, or token_serial,"),
@@ -157,6 +172,7 @@ impl Hsm {
             pin_file: r.path(("hsm", "pin_file")),
             pin_credential: r.text(("hsm", "pin_credential"), "the name of a credential", credential_name),
             pin_env: r.text(("hsm", "pin_env"), "the name of a variable", |name| check_variable(name, "").map(|()| name.to_owned())),
+            pin_operator: operator,
             signers: r.number(("hsm", "signers"), 1..=16, 2),
             sessions: r.number(("hsm", "sessions"), 1..=64, 2),
             max_in_flight: r.number(("hsm", "max_in_flight"), 1..=65_536, 64),

@@ -121,7 +121,7 @@ fn asks_for_exactly_the_known_keys() {
 #[test]
 fn every_key_can_be_overridden_by_a_variable() {
     for (section, key) in keys::all().filter(|key| *key != keys::ENV_TABLE) {
-        let wrong = if key == "trusted_proxies" { "/" } else { "" };
+        let wrong = if matches!(key, "trusted_proxies" | "cors_origins") { "/" } else { "" };
         let name = keys::variable(section, key);
         let error = refused(MINIMAL, &[(&name, wrong)]);
         assert!(error.contains(&format!("environment variable {name}: {section}.{key}")), "{error}");
@@ -146,7 +146,10 @@ fn unknown_names_are_refused_with_the_nearest_right_one() {
         ("public_url = \"x\"", "unknown key hsm.public_url: did you mean http.public_url?"),
         ("slot = 3", "unknown key hsm.slot: [hsm] has module, token, token_label"),
         ("[htpp]", "passkey-hsm.toml:9:2: unknown key or section htpp: did you mean [http]?"),
-        ("[storage]\nurl = \"x\"", "unknown key or section storage: there is [database], [http], [hsm], [metadata], [log]"),
+        (
+            "[storage]\nurl = \"x\"",
+            "unknown key or section storage: there is [database], [http], [hsm], [admin], [keys], [audit], [metadata], [log]",
+        ),
         ("[http.limits]\nbody = 3", "unknown key http.limits: "),
     ] {
         let text =
@@ -230,6 +233,12 @@ fn wrong_values_name_the_key_the_place_and_what_is_expected() {
         ("token_label = \"passkey-hsm\"", "token = \"passkey-hsm\"", "a label alone belongs in token_label"),
         ("token_label = \"passkey-hsm\"", "token = \"pkcs11:token=a?pin-value=s3cret\"", "must not carry a PIN"),
         ("\"passkey-hsm\"", "\"a\"\npin_file = \"p\"\npin_env = \"P\"", "hsm.pin_env and hsm.pin_file (passkey-hsm.toml:9:1) are both set"),
+        (
+            "\"passkey-hsm\"",
+            "\"a\"\npin_operator = \"on\"\npin_file = \"p\"",
+            "hsm.pin_operator and hsm.pin_file (passkey-hsm.toml:10:1) are both set",
+        ),
+        ("\"passkey-hsm\"", "\"a\"\npin_operator = \"yes\"", "hsm.pin_operator must be \"on\" or \"off\"; found \"yes\""),
         ("\"passkey-hsm\"", "\"a\"\npin_credential = \"../pin\"", "not a path"),
         ("\"passkey-hsm\"", "\"a\"\nhashing = \"Raw\"", "hsm.hashing must be \"raw\" or \"combined\"; found \"Raw\""),
         ("\"passkey-hsm\"", "\"a\"\nenv = { A = 3 }", "must hold strings; A is an integer"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// A tenant's key policy: all lengths in whole seconds. Those that would let a verifier refuse a good token cannot be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Lengths", into = "Lengths")]
 pub struct KeyPolicy(Lengths);
 
@@ -74,12 +74,6 @@ impl Default for Lengths {
             standby: true,
             strict: false,
         }
-    }
-}
-
-impl Default for KeyPolicy {
-    fn default() -> Self {
-        Self(Lengths::default())
     }
 }
 

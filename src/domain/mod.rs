@@ -15,6 +15,7 @@ mod ceremony;
 mod clock;
 mod credential;
 pub mod go_json;
+mod hex;
 mod ids;
 mod key_change;
 mod key_policy;
@@ -43,6 +44,7 @@ pub use authentication::{AuthenticationEvidence, CredentialUse};
 pub use ceremony::{Ceremony, CeremonyConfig, Challenge, Operation};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use credential::{BackupFlags, Credential, CredentialOfModel, NewCredential, RegistrationEvidence};
+pub use hex::hex;
 pub use ids::{
     Aaguid, AdminId, ApiKeyId, ApprovalId, AuditEventId, CredentialId, IdError, KeyId, ReplicaId, TenantId, TransactionRowId, UserRowId,
 };

@@ -14,7 +14,7 @@ use super::{
     metrics as names,
     supervisor::{self, Shared},
 };
-use crate::domain::{KeyId, Pin, SigningAlgorithm};
+use crate::domain::{KeyId, SigningAlgorithm};
 
 /// The HSM. Clones share everything; when the last is dropped the signer processes end.
 #[derive(Debug, Clone)]
@@ -55,6 +55,9 @@ impl Signer {
     /// try of its PIN. Returns at once: see [`Signer::wait_ready`].
     pub fn start(options: SignerOptions) -> Self {
         let processes = options.processes.min(64);
+        if options.keeper.is_some() && processes > 0 {
+            tracing::warn!("the HSM is waiting for the operator: passkey-hsm hsm activate");
+        }
         let shared = Arc::new(Shared::new(options, processes));
         let mut supervisors = JoinSet::new();
         for place in 0..processes {
@@ -66,7 +69,7 @@ impl Signer {
     /// Waits until a process has signed with the health key.
     ///
     /// # Errors
-    /// [`Error::PinRefused`] and [`Error::Configuration`] as soon as nothing but a person can help; [`Error::Unavailable`] after `limit`.
+    /// [`Error::PinRefused`], [`Error::NotActivated`] and [`Error::Configuration`] as soon as nothing but a person can help; [`Error::Unavailable`] after `limit`.
     pub async fn wait_ready(&self, limit: Duration) -> Result<(), Error> {
         let shared = &self.0.shared;
         let mut changes = shared.pool.watch();
@@ -107,20 +110,6 @@ impl Signer {
         &self.0.shared
     }
 
-    /// Gives the signer processes the PIN, or has them start again with the configured one where it is `None`; waits until one has logged in.
-    ///
-    /// # Errors
-    /// [`Error::PinRefused`] after one try: the PIN is forgotten, and the processes wait as before.
-    pub async fn activate(&self, pin: Option<Pin>) -> Result<(), Error> {
-        let _ = pin;
-        Err(Error::Unavailable)
-    }
-
-    /// Finishes what is under way, ends the processes and forgets the PIN. Nothing signs until [`Signer::activate`].
-    pub async fn deactivate(&self) -> Result<(), Error> {
-        Err(Error::Unavailable)
-    }
-
     /// How long a signature may take in all: so long after a key ceased to sign, none with it is under way any more.
     pub fn sign_deadline(&self) -> Duration {
         self.0.shared.options.sign_deadline
@@ -135,11 +124,21 @@ impl Signer {
     pub async fn shutdown(&self) {
         let shared = &self.0.shared;
         shared.drain();
-        let all = u32::try_from(shared.options.max_in_flight).unwrap_or(u32::MAX);
-        let _ = timeout(shared.options.sign_deadline, shared.permits.acquire_many(all)).await;
+        self.drained().await;
         shared.stop();
         let mut supervisors = std::mem::take(&mut *lock(&self.0.supervisors));
         while supervisors.join_next().await.is_some() {}
+        let keeper = lock(&shared.keeper).take();
+        if let Some(keeper) = keeper {
+            keeper.forget().await;
+        }
+    }
+
+    /// Waits until no signature is under way, or all of them are late.
+    pub(super) async fn drained(&self) {
+        let shared = self.shared();
+        let all = u32::try_from(shared.options.max_in_flight).unwrap_or(u32::MAX);
+        let _ = timeout(shared.options.sign_deadline, shared.permits.acquire_many(all)).await;
     }
 }
 

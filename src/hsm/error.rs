@@ -27,6 +27,9 @@ pub enum Error {
     /// The token refused the PIN, or must not be asked: an operator has to look before anything is tried again.
     #[error("the token does not accept the PIN: {0}")]
     PinRefused(String),
+    /// The HSM is out of service until an operator takes it into service: `passkey-hsm hsm activate`.
+    #[error("{0}")]
+    NotActivated(String),
     /// The signer processes cannot start as they are configured, or the token is not there.
     #[error("the signer cannot start: {0}")]
     Configuration(String),
@@ -65,6 +68,7 @@ impl Error {
             Self::KeyUnclear(..) => "key_unclear",
             Self::Refused(_) => "refused",
             Self::PinRefused(_) => "pin_refused",
+            Self::NotActivated(_) => "not_activated",
             Self::Configuration(_) => "configuration",
             Self::Mechanism(_) => "mechanism",
             Self::WrongSignature(_) => "wrong_signature",

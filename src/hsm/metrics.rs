@@ -4,7 +4,7 @@ use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 /// Histogram, seconds, label `algorithm`: from a permit's use to the verified signature.
 pub const SIGN_SECONDS: &str = "hsm_sign_seconds";
-/// Counter, labels `operation` (sign, generate, destroy, inventory) and `error`: requests that failed.
+/// Counter, labels `operation` (sign, generate, adopt, prove, describe, destroy, inventory, unlock) and `error`: requests that failed.
 pub const ERRORS: &str = "hsm_errors_total";
 /// Counter: reservations refused because too many signatures were under way.
 pub const REFUSED_BUSY: &str = "hsm_queue_refused_total";

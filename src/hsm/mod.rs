@@ -6,15 +6,21 @@
 //! again; nothing is ever finalized and initialized again in place, because that is where modules fail worst.
 //!
 //! - `client` spreads requests, gives a dead process's signature to another, and verifies everything before it is released;
+//! - `management` makes, adopts, shows and destroys keys; `activation` takes the HSM into service and out of it, with a PIN that an
+//!   operator enters and the `keeper` knows;
 //! - `supervisor` starts, watches, kills and starts again; `connection` is its wire to one process;
 //! - [`signer`] is the process.
 
+mod activation;
 mod attempts;
+mod bench;
 mod client;
 mod connection;
+mod descriptor;
 mod error;
 mod evidence;
 mod health;
+mod keeper;
 mod management;
 pub mod metrics;
 mod options;
@@ -28,10 +34,12 @@ mod status;
 mod supervisor;
 mod token_info;
 
+pub use bench::Bench;
 pub use client::{Permit, SignRequest, Signer};
 pub use error::Error;
 pub use evidence::{EVIDENCE_PREFIX, PROOF_PREFIX, verify_evidence, verify_proof};
 pub use health::HEALTH_KEY;
+pub use keeper::keep_pin;
 pub use management::{AdoptRequest, GenerateRequest, GeneratedKey};
 pub use options::{SignerCommand, SignerOptions};
 pub use public_key::thumbprint;

@@ -18,6 +18,9 @@ pub struct SignerCommand {
 pub struct SignerOptions {
     /// What to start.
     pub command: SignerCommand,
+    /// What to start as the keeper of a PIN that an operator enters, which then the signer processes have to expect ([`super::PinSource`]).
+    /// None where the configuration says where the PIN is.
+    pub keeper: Option<SignerCommand>,
     /// How many to keep up: two, so that one can die under load.
     pub processes: usize,
     /// How many signatures may be under way or wait at once. One more is [`super::Error::Busy`] at once.
@@ -48,6 +51,7 @@ impl SignerOptions {
     pub fn new(command: SignerCommand) -> Self {
         Self {
             command,
+            keeper: None,
             processes: 2,
             max_in_flight: 64,
             sign_deadline: Duration::from_secs(2),

@@ -1,12 +1,10 @@
 //! One signer process as its supervisor sees it.
 
 use std::{
+    io::PipeReader,
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::{ExitStatus, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,7 +18,7 @@ use tokio::{
 use super::{
     HEALTH_KEY, SignerOptions, TokenInfo,
     connection::Connection,
-    health, metrics as names,
+    descriptor, health, metrics as names,
     protocol::{self, Failure, Generate, Reply, Request},
 };
 use crate::domain::{SigningAlgorithm, Timestamp};
@@ -36,9 +34,6 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 /// which on a busy host may only be waiting for a processor. Its signatures go to the other one meanwhile.
 const BEATS_OWED_STOPPED: u32 = 1;
 const BEATS_OWED: u32 = 20;
-
-/// Tells health signatures apart, so that none answers for another.
-static NONCE: AtomicU64 = AtomicU64::new(1);
 
 /// How a process ended.
 #[derive(Debug)]
@@ -62,8 +57,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it, with one end of a socket pair as its standard input and the environment exactly as given.
-    pub(super) fn spawn(options: &SignerOptions) -> std::io::Result<Self> {
+    /// Starts it, with one end of a socket pair as its standard input and the environment exactly as given. Where the PIN is an operator's, the
+    /// `pin` to read it from goes over the socket before everything else.
+    pub(super) fn spawn(options: &SignerOptions, pin: Option<&PipeReader>) -> std::io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let child = Command::new(&options.command.program)
             .args(&options.command.args)
@@ -75,6 +71,9 @@ impl Process {
             // A Ctrl-C at the terminal is for the server, which then finishes what is under way.
             .process_group(0)
             .spawn()?;
+        if let Some(pin) = pin {
+            descriptor::send(&ours, pin)?;
+        }
         Ok(Self { child, connection: Connection::open(ours)?, ping: None })
     }
 
@@ -117,7 +116,7 @@ impl Process {
     pub(super) fn health_check(&self, limit: Duration) -> impl Future<Output = Result<(), String>> + Send + use<> {
         let connection = self.connection.clone();
         async move {
-            let nonce = NONCE.fetch_add(1, Ordering::Relaxed);
+            let nonce = health::next_nonce();
             let outcome = match timeout(limit, connection.call(Request::Health { nonce, urgent: true }, limit)).await {
                 Ok(Ok(Reply::Health(proof))) if health::proves(&proof, nonce) => Ok(()),
                 Ok(Ok(Reply::Health(_))) => Err("the health key's signature does not verify".to_owned()),

@@ -13,10 +13,12 @@ pub struct Status {
     pub processes: Vec<ProcessStatus>,
     /// The token, once one was opened.
     pub token: Option<TokenInfo>,
-    /// Why processes are no longer started: the PIN was refused. Until this server is started again.
+    /// Why processes are no longer started: the PIN was refused, or its keeper is gone. Until an operator activates the HSM again.
     pub stopped: Option<String>,
     /// Whether an operator has a hand in it.
     pub activation: Activation,
+    /// The process id of the keeper of the PIN that an operator entered.
+    pub keeper: Option<u32>,
     /// Signatures under way or waiting.
     pub in_flight: usize,
     /// The most there may be.
@@ -44,6 +46,15 @@ impl Activation {
             Self::Waiting => "waiting",
             Self::Activated => "activated",
             Self::Deactivated => "deactivated",
+        }
+    }
+
+    /// What an operator has to do, if anything.
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Automatic | Self::Activated => None,
+            Self::Waiting => Some("waiting for the operator: passkey-hsm hsm activate"),
+            Self::Deactivated => Some("taken out of service by an operator: passkey-hsm hsm activate"),
         }
     }
 }
@@ -79,7 +90,7 @@ pub enum ProcessState {
     Up,
     /// Is waited for before it is started again.
     Down,
-    /// Is not started again.
+    /// Is not started again by itself.
     Stopped,
 }
 

@@ -1,7 +1,7 @@
 //! Keeps the signer processes up: one task for each, which starts it, watches it, kills it and starts it again.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,9 @@ use tokio::{
 
 use super::{
     Activation, Error, ProcessState, SignerOptions, Status, TokenInfo,
+    activation::{Gate, Handed},
     connection::{Connection, lock},
+    keeper::Keeper,
     metrics as names,
     pool::{KeyCache, Pool},
     process::{Ending, Process},
@@ -29,10 +31,16 @@ pub(super) struct Shared {
     pub(super) permits: Arc<Semaphore>,
     pub(super) token: Mutex<Option<TokenInfo>>,
     records: Mutex<Vec<ProcessRecord>>,
-    /// Why no process is started any more: the PIN was refused.
-    stopped: Mutex<Option<String>>,
+    /// Whether processes are started, which an operator may have a hand in.
+    pub(super) gate: watch::Sender<Gate>,
+    /// Who knows the PIN that an operator entered.
+    pub(super) keeper: Mutex<Option<Keeper>>,
+    /// Held while an operator changes the one or the other.
+    pub(super) changing: AsyncMutex<()>,
+    /// Whether somebody measures.
+    pub(super) measuring: AtomicBool,
     /// Held from a start until the login is known to be good: a wrong PIN costs one try, not one for each process.
-    start: AsyncMutex<()>,
+    pub(super) start: AsyncMutex<()>,
     phase: watch::Sender<Phase>,
 }
 
@@ -54,7 +62,10 @@ impl Shared {
             permits: Arc::new(Semaphore::new(options.max_in_flight)),
             token: Mutex::default(),
             records: Mutex::new(vec![ProcessRecord::default(); processes]),
-            stopped: Mutex::default(),
+            gate: watch::Sender::new(Gate::new(options.keeper.is_some())),
+            keeper: Mutex::default(),
+            changing: AsyncMutex::default(),
+            measuring: AtomicBool::new(false),
             start: AsyncMutex::default(),
             phase: watch::Sender::new(Phase::Serving),
             options,
@@ -69,8 +80,18 @@ impl Shared {
         self.phase.send_replace(Phase::Stopping);
     }
 
+    /// Whether requests are taken no more: this server ends, or an operator has taken the HSM out of service.
     pub(super) fn is_draining(&self) -> bool {
-        *self.phase.borrow() >= Phase::Draining
+        *self.phase.borrow() >= Phase::Draining || self.gate.borrow().activation == Activation::Deactivated
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.phase.borrow() == Phase::Stopping
+    }
+
+    /// Whether no process runs, or is about to.
+    pub(super) fn all_stopped(&self) -> bool {
+        lock(&self.records).iter().all(|r| r.state == ProcessState::Stopped)
     }
 
     /// The process that manages keys, unless requests are taken no more.
@@ -91,6 +112,8 @@ impl Shared {
 
     /// See [`super::Signer::status`].
     pub(super) fn status(&self) -> Status {
+        let keeper = self.look_after_keeper();
+        let gate = self.gate.borrow().clone();
         let records = lock(&self.records).clone();
         // A signature is due at every interval; one may be late, and one lost.
         let recent = self.options.health_interval * 2 + self.options.sign_deadline;
@@ -99,8 +122,9 @@ impl Shared {
             ready: !self.is_draining() && records.iter().any(good),
             processes: records.iter().map(Into::into).collect(),
             token: lock(&self.token).clone(),
-            stopped: lock(&self.stopped).clone(),
-            activation: Activation::Automatic,
+            stopped: gate.closed,
+            activation: gate.activation,
+            keeper,
             in_flight: self.options.max_in_flight.saturating_sub(self.permits.available_permits()),
             max_in_flight: self.options.max_in_flight,
         }
@@ -112,22 +136,36 @@ impl Shared {
         if status.ready {
             return Some(Ok(()));
         }
-        if let Some(why) = status.stopped {
-            return Some(Err(Error::PinRefused(why)));
+        if let Some(refusal) = self.gate.borrow().refusal() {
+            return Some(Err(refusal));
         }
         let absent = lock(&self.records).iter().find(|r| r.absent).and_then(|r| r.last_error.clone());
         absent.map(|why| Err(Error::Configuration(why)))
     }
 }
 
-/// Keeps one process up until shutdown, or until the PIN was refused.
+/// Keeps one process up until shutdown, while processes may be started.
 pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
     let mut quick = true;
     loop {
+        if !shared.is_open() {
+            shared.record(place, |r| (r.state, r.pid, r.last_health, r.absent) = (ProcessState::Stopped, None, None, false));
+            tokio::select! {
+                () = shared.opened() => {}
+                () = shared.stopping() => return,
+            }
+            shared.record(place, |r| (r.state, r.last_error) = (ProcessState::Starting, None));
+            quick = true;
+        }
         let begun = Instant::now();
         let ending = run_one(&shared, place).await;
         shared.pool.set(place, None);
-        let Some(ending) = ending else { return };
+        let Some(ending) = ending else {
+            if shared.is_stopping() {
+                return;
+            }
+            continue;
+        };
         let state = if ending.code == Some(EXIT_PIN) { ProcessState::Stopped } else { ProcessState::Down };
         // A process that had served for a while is started again at once; one that does not come up is not hammered.
         let served_long = begun.elapsed() > Duration::from_secs(1);
@@ -141,9 +179,8 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
             r.last_error = Some(ending.text.clone());
         });
         if state == ProcessState::Stopped {
-            lock(&shared.stopped).get_or_insert(ending.text);
-            shared.pool.notify();
-            return;
+            // The gate was closed when it happened; by now an operator may have opened it again.
+            continue;
         }
         let pause = match ending.code {
             Some(EXIT_CONFIGURATION) => shared.options.absent_backoff,
@@ -153,6 +190,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
         quick = served_long;
         tokio::select! {
             () = sleep(pause) => {}
+            () = shared.deactivated() => continue,
             () = shared.stopping() => return,
         }
         metrics::counter!(names::RESPAWNS, "reason" => ending.reason).increment(1);
@@ -160,7 +198,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, place: usize) {
     }
 }
 
-/// One process from its start to its end; `None` if it ended because everything does.
+/// One process from its start to its end; `None` if it ended, or did not start, because none is wanted.
 async fn run_one(shared: &Shared, place: usize) -> Option<Ending> {
     let started = tokio::select! {
         started = start_one(shared, place) => started,
@@ -168,7 +206,7 @@ async fn run_one(shared: &Shared, place: usize) -> Option<Ending> {
     };
     let mut process = match started {
         Ok(process) => process,
-        Err(ending) => return Some(ending),
+        Err(ending) => return ending,
     };
     // In this order: who sees that it is up can use it.
     shared.pool.set(place, Some(process.connection.clone()));
@@ -182,18 +220,23 @@ async fn run_one(shared: &Shared, place: usize) -> Option<Ending> {
     Some(process.end(reason, why).await)
 }
 
-/// A process that has signed with the health key. One is started at a time: see [`Shared::start`].
-async fn start_one(shared: &Shared, place: usize) -> Result<Process, Ending> {
+/// A process that has signed with the health key. One is started at a time: see [`Shared::start`]. No error if none is wanted meanwhile.
+async fn start_one(shared: &Shared, place: usize) -> Result<Process, Option<Ending>> {
     let _start = shared.start.lock().await;
-    let refused = lock(&shared.stopped).clone();
-    if let Some(text) = refused {
-        return Err(Ending { code: Some(EXIT_PIN), text, reason: "start" });
+    if !shared.is_open() {
+        return Err(None);
     }
-    let process = Process::spawn(&shared.options).map_err(|error| {
+    let pin = match shared.hand_over() {
+        Handed::Configured => None,
+        Handed::Pipe(pin) => Some(pin),
+        Handed::Nothing => return Err(None),
+    };
+    let process = Process::spawn(&shared.options, pin.as_ref()).map_err(|error| {
         let text = format!("{} cannot be started: {error}", shared.options.command.program.display());
-        Ending { code: Some(EXIT_CONFIGURATION), text, reason: "start" }
+        Some(Ending { code: Some(EXIT_CONFIGURATION), text, reason: "start" })
     })?;
-    shared.record(place, |r| r.pid = process.pid());
+    drop(pin);
+    shared.record(place, |r| (r.state, r.pid) = (ProcessState::Starting, process.pid()));
     let why = match timeout(shared.options.start_limit, process.introduce(&shared.options)).await {
         Ok(Ok(token)) => {
             *lock(&shared.token) = Some(token);
@@ -205,12 +248,12 @@ async fn start_one(shared: &Shared, place: usize) -> Result<Process, Ending> {
     let ending = process.end("start", why).await;
     if ending.code == Some(EXIT_PIN) {
         // Before the next one gets its turn.
-        *lock(&shared.stopped) = Some(ending.text.clone());
+        shared.refused(&ending.text);
     }
-    Err(ending)
+    Err(Some(ending))
 }
 
-/// Returns when the process has to be replaced, with the reason; `None` when everything stops.
+/// Returns when the process has to be replaced, with the reason; `None` when it has to end.
 async fn watch_over(shared: &Shared, place: usize, process: &mut Process) -> Option<(&'static str, String)> {
     let options = &shared.options;
     let mut beat = interval(options.heartbeat);
@@ -224,6 +267,7 @@ async fn watch_over(shared: &Shared, place: usize, process: &mut Process) -> Opt
         tokio::select! {
             () = connection.closed() => return Some(("exit", "it died".to_owned())),
             () = shared.stopping() => return None,
+            () = shared.deactivated() => return None,
             _ = beat.tick() => if let Err(end) = process.beat(options.hang_limit) {
                 return Some(end);
             },

@@ -142,6 +142,16 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "unable to list audit logs", details)
     }
 
+    /// A request of the admin API that cannot be carried out, by the endpoint's own title.
+    pub(super) fn unable(title: &'static str, details: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, title, details)
+    }
+
+    /// The same where what was asked for is taken.
+    pub(super) fn taken(title: &'static str, details: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, title, details)
+    }
+
     /// What is wrong with a request, without a title.
     pub(super) fn into_details(self) -> String {
         self.details

@@ -7,6 +7,7 @@ use hyper::{HeaderMap, header, http::request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
+use zeroize::Zeroize as _;
 
 use super::{AppState, Error};
 use crate::domain::{ApiKey, Tenant, go_json};
@@ -121,6 +122,13 @@ impl JsonObject {
         }
     }
 
+    /// Overwrites what was sent, as far as nobody else holds it.
+    pub(super) fn wipe(self) {
+        if let Ok(mut body) = self.body.try_into_mut() {
+            body.as_mut().zeroize();
+        }
+    }
+
     /// Reads the members. What follows the object is ignored, as in the contract.
     ///
     /// # Errors
@@ -160,6 +168,13 @@ impl Members<'_> {
     /// The JSON called `name`, as it was sent; `None` when it is missing or null.
     pub(super) fn json(&self, name: &str) -> Option<&str> {
         self.find(name).map(RawValue::get).filter(|raw| *raw != "null")
+    }
+
+    /// The object without the members called `names`, as it was sent.
+    pub(super) fn without(&self, names: &[&str]) -> String {
+        let kept = self.members.iter().filter(|(name, _)| !names.iter().any(|other| other.eq_ignore_ascii_case(name)));
+        let kept = kept.map(|(name, raw)| format!("{}:{}", serde_json::Value::from(name.as_str()), raw.get()));
+        format!("{{{}}}", kept.collect::<Vec<_>>().join(","))
     }
 
     /// The text called `name`; `None` when it is missing or null.

@@ -33,7 +33,7 @@ use url::Url;
 
 use self::error::Error;
 pub use self::{
-    admin::{AdminAccess, Credentials, Local, LocalAnswer, Metrics},
+    admin::{AdminAccess, Credentials, Local, Metrics},
     dev::DevTenant,
     meta::TrustedProxies,
     server::{Limits, Server},
@@ -67,7 +67,8 @@ pub fn public_router(state: AppState) -> Router {
 }
 
 /// The admin listener's routes.
-pub fn admin_router(state: AppState) -> Router {
+pub fn admin_router(mut state: AppState) -> Router {
+    state.body_limit = state.body_limit.max(admin::BODY_LIMIT);
     finish(admin::router(&state), state)
 }
 

@@ -155,3 +155,65 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     fs::File::open(path).map_err(failed)?.take(MAX_FILE).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use openssl::{
+        asn1::Asn1Time,
+        ec::{EcGroup, EcKey},
+        hash::MessageDigest,
+        nid::Nid,
+        symm::Cipher,
+    };
+
+    use super::*;
+
+    fn key() -> PKey<Private> {
+        PKey::from_ec_key(EcKey::generate(&EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap()).unwrap()).unwrap()
+    }
+
+    fn certificate(key: &PKey<Private>) -> Vec<u8> {
+        let mut builder = X509::builder().unwrap();
+        builder.set_pubkey(key).unwrap();
+        builder.set_not_before(&Asn1Time::from_unix(0).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::from_unix(4_102_444_800).unwrap()).unwrap();
+        builder.sign(key, MessageDigest::sha256()).unwrap();
+        builder.build().to_pem().unwrap()
+    }
+
+    /// What loading these two says, and with these roots.
+    fn loaded(certificate: &[u8], key: &[u8], mode: u32, roots: Option<&[u8]>) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, private, trusted) = (folder.path().join("c"), folder.path().join("k"), folder.path().join("r"));
+        fs::write(&chain, certificate).unwrap();
+        fs::write(&private, key).unwrap();
+        fs::set_permissions(&private, fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(&trusted, roots.unwrap_or_default()).unwrap();
+        let files = TlsFiles { certificate: &chain, key: &private, client_roots: roots.map(|_| trusted.as_path()) };
+        let done = Tls::load(&files).map(drop);
+        done.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let (own, other) = (key(), key());
+        let (chain, pem) = (certificate(&own), own.private_key_to_pem_pkcs8().unwrap());
+        assert_eq!(loaded(&chain, &pem, 0o600, None), Ok(()));
+        assert_eq!(loaded(&chain, &pem, 0o600, Some(&chain)), Ok(()));
+        let exposed = "others can read the private key k (mode 640): chmod 600 it, and think about a new key";
+        assert_eq!(loaded(&chain, &pem, 0o640, None).unwrap_err(), exposed);
+        assert_eq!(loaded(b"", &pem, 0o600, None).unwrap_err(), "c holds no certificate in PEM");
+        assert_eq!(loaded(&chain, &pem, 0o600, Some(b"")).unwrap_err(), "r holds no certificate in PEM");
+        let without = "k holds no private key without a passphrase in PEM";
+        assert_eq!(loaded(&chain, b"-----BEGIN PRIVATE KEY-----", 0o600, None).unwrap_err(), without);
+        let locked = own.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"secret").unwrap();
+        assert_eq!(loaded(&chain, &locked, 0o600, None).unwrap_err(), without);
+        let foreign = other.private_key_to_pem_pkcs8().unwrap();
+        assert_eq!(loaded(&chain, &foreign, 0o600, None).unwrap_err(), "the private key k does not belong to the certificate c");
+        let nowhere = Path::new("/nonexistent/c");
+        let missing = Tls::load(&TlsFiles { certificate: nowhere, key: nowhere, client_roots: None }).unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read /nonexistent/c: No such file"), "{missing}");
+    }
+}

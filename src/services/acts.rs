@@ -23,9 +23,9 @@ use crate::{
 #[derive(Debug)]
 pub enum Submitted {
     /// It was done.
-    Done(Outcome),
+    Done(Box<Outcome>),
     /// It waits for a second administrator.
-    Requested(Approval),
+    Requested(Box<Approval>),
 }
 
 /// What an act led to.
@@ -64,9 +64,9 @@ impl Acts {
     /// for the same act on the same thing waits.
     pub async fn submit(&self, caller: &Caller, act: Act, by: &By) -> Result<Submitted, Error> {
         if self.context.governance.dual_control {
-            return Ok(Submitted::Requested(self.request(caller, act, by).await?));
+            return Ok(Submitted::Requested(Box::new(self.request(caller, act, by).await?)));
         }
-        Ok(Submitted::Done(self.perform(&act, None, by).await?))
+        Ok(Submitted::Done(Box::new(self.perform(&act, None, by).await?)))
     }
 
     /// Gives this server's signer processes the PIN, or has them start again with the configured one. Under dual control that is asked for
@@ -77,10 +77,10 @@ impl Acts {
     pub async fn activate_hsm(&self, caller: &Caller, pin: Option<Pin>, approval: Option<ApprovalId>, by: &By) -> Result<Submitted, Error> {
         let Some(id) = approval.filter(|_| self.context.governance.dual_control) else {
             if self.context.governance.dual_control {
-                return Ok(Submitted::Requested(self.request(caller, Act::ActivateHsm, by).await?));
+                return Ok(Submitted::Requested(Box::new(self.request(caller, Act::ActivateHsm, by).await?)));
             }
             self.enter_pin(pin, by).await?;
-            return Ok(Submitted::Done(Outcome::Done));
+            return Ok(Submitted::Done(Box::new(Outcome::Done)));
         };
         let (requester, _) = named(caller)?;
         let approval = self.read(id).await?;
@@ -95,7 +95,7 @@ impl Acts {
         let entered = self.enter_pin(pin, &by).await;
         let text = entered.as_ref().map_or_else(ToString::to_string, |()| "the HSM was activated".to_owned());
         self.conclude(&approval, entered.is_ok(), &text, &by).await?;
-        entered.map(|()| Submitted::Done(Outcome::Done))
+        entered.map(|()| Submitted::Done(Box::new(Outcome::Done)))
     }
 
     /// Requests in `state`, or all, the newest first, each as far as it is now; and how many there are.
@@ -120,7 +120,7 @@ impl Acts {
     pub async fn approve(&self, id: ApprovalId, caller: &Caller, by: &By) -> Result<(Approval, Option<Outcome>), Error> {
         let (approver, name) = named(caller)?;
         let approval = self.read(id).await?;
-        self.check_permission(caller, &approval)?;
+        check_permission(caller, &approval)?;
         let turn = self.turn(id)?;
         let now = self.context.store.database_now().await?;
         match approval.state_at(now) {
@@ -154,7 +154,7 @@ impl Acts {
         let approval = self.read(id).await?;
         let own = is_by(Some(&approval.requested_by), decider);
         if !own {
-            self.check_permission(caller, &approval)?;
+            check_permission(caller, &approval)?;
         }
         let now = self.context.store.database_now().await?;
         let what = if own { "taken back" } else { "rejected" };
@@ -203,15 +203,6 @@ impl Acts {
         self.context.store.approval(id).await?.ok_or(Error::ApprovalNotFound(id))
     }
 
-    /// Whoever approves or rejects an act has to be allowed to do it.
-    fn check_permission(&self, caller: &Caller, approval: &Approval) -> Result<(), Error> {
-        let permission = approval.act.permission();
-        if caller.may(Permission::DecideApprovals, None) && caller.may(permission, approval.tenant_id) {
-            return Ok(());
-        }
-        Err(Error::Forbidden(format!("deciding on {} needs the permissions decide-approvals and {permission}", approval.act.name())))
-    }
-
     /// The one turn that there is in this server for an approval's act at a time.
     fn turn(&self, id: ApprovalId) -> Result<Turn, Error> {
         let taken = self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
@@ -229,6 +220,15 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
+}
+
+/// Whoever approves or rejects an act has to be allowed to do it.
+fn check_permission(caller: &Caller, approval: &Approval) -> Result<(), Error> {
+    let permission = approval.act.permission();
+    if caller.may(Permission::DecideApprovals, None) && caller.may(permission, approval.tenant_id) {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!("deciding on {} needs the permissions decide-approvals and {permission}", approval.act.name())))
 }
 
 /// The caller's name in approvals: that of an administrator.
@@ -264,6 +264,6 @@ fn event(context: &Context, approval: &Approval, event_type: AuditEventType, by:
         key_id: approval.act.key(),
         reason: Some(reason.chars().take(AuditEvent::MAX_ERROR_CHARS).collect()),
         meta: by.meta.clone(),
-        ..super::api_keys::event(context, approval.tenant_id.unwrap_or(AuditEvent::DEPLOYMENT), event_type)
+        ..super::api_keys::event(context, approval.tenant_id.unwrap_or(AuditEvent::DEPLOYMENT), event_type, by)
     }
 }

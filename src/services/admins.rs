@@ -68,13 +68,12 @@ impl Admins {
     /// [`Error::Invalid`] for what cannot be; [`Error::Conflict`] when the name or the certificate is taken.
     pub async fn create(&self, new: NewAdmin, by: &By) -> Result<(AdminRecord, Option<AdminToken>), Error> {
         self.check(&new).await?;
-        let (kind, token, hash) = match &new.certificate {
-            Some(der) => (AdminKind::Certificate, None, AdminHash::of_certificate(der)),
-            None => {
-                let token = AdminToken::random(&*self.context.rng);
-                let hash = token.hash();
-                (AdminKind::Token, Some(token), hash)
-            }
+        let (kind, token, hash) = if let Some(der) = &new.certificate {
+            (AdminKind::Certificate, None, AdminHash::of_certificate(der))
+        } else {
+            let token = AdminToken::random(&*self.context.rng);
+            let hash = token.hash();
+            (AdminKind::Token, Some(token), hash)
         };
         let NewAdmin { name, role, mut tenants, expires_at, .. } = new;
         tenants.sort_unstable();

@@ -31,7 +31,7 @@ impl ApiKeys {
         let (record, key) = new_key(&self.context, tenant, name);
         let event = event(&self.context, tenant, AuditEventType::ApiKeyCreated, by);
         match self.context.store.add_api_key(&record, &key.hash(), &event).await {
-            Err(storage::Error::Conflict) => Err(Error::Conflict(format!("the tenant already has a key named {name}"))),
+            Err(storage::Error::Conflict) => Err(name_taken(name)),
             added => Ok(settle(&self.context, &event, added, || ()).await.map(|()| (record, key))?),
         }
     }
@@ -50,6 +50,11 @@ impl ApiKeys {
     }
 }
 
+/// Names of API keys and of signing keys are one space.
+pub(super) fn name_taken(name: &str) -> Error {
+    Error::Conflict(format!("the tenant already has an API key named {name}, or a signing key"))
+}
+
 /// A fresh key and the row that stands for it.
 pub(super) fn new_key(context: &Context, tenant: TenantId, name: &str) -> (ApiKeyRecord, ApiKey) {
     let key = ApiKey::random(&*context.rng);
@@ -57,7 +62,7 @@ pub(super) fn new_key(context: &Context, tenant: TenantId, name: &str) -> (ApiKe
     (ApiKeyRecord { id, tenant_id: tenant, name: name.to_owned(), created_at: context.clock.now(), revoked_at: None }, key)
 }
 
-/// An event that an administrator or an operator caused.
+/// An event that an administrator, an operator or the scheduler caused, with the reason that was given.
 pub(super) fn event(context: &Context, tenant: TenantId, event_type: AuditEventType, by: &By) -> AuditEvent {
     AuditEvent {
         id: AuditEventId::random(&*context.rng),

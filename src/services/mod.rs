@@ -9,6 +9,7 @@ mod authentication;
 mod credentials;
 mod flight;
 mod inspection;
+mod key_secrets;
 mod keys;
 mod metadata;
 mod registration;
@@ -40,8 +41,10 @@ pub use audit::Audit;
 pub use authentication::Authentication;
 pub use credentials::{AcceptedCredentials, Credentials};
 pub use inspection::{Anchors, ClaimedTransaction, Evidence, EvidenceError, EvidenceKind, Finding, StoredKey, inspect};
+pub use key_secrets::{KeySecrets, NamedKey};
 pub use keys::{
-    AdoptKey, By, KeyDossier, KeyFinding, Keys, NewKey, REPLICA_LEASE, Rotate, Rotation, Scheduler, evidence_file, verify_key_evidence,
+    AdoptKey, By, KeyDossier, KeyFinding, Keys, NewKey, REPLICA_LEASE, Rotate, Rotation, Scheduler, describe_key_metrics, evidence_file,
+    verify_key_evidence,
 };
 pub use metadata::{Affected, AnchorCertificate, AnchorSet, BlobTrust, Forbidden, Imported, Metadata, MetadataError, StoredMetadata};
 pub use registration::{Initialize, Registration};
@@ -133,6 +136,8 @@ pub struct Services {
     pub tokens: Tokens,
     /// Signing keys under command.
     pub keys: Keys,
+    /// The same in the contract's form.
+    pub key_secrets: KeySecrets,
     /// What may need a second administrator.
     pub acts: Acts,
     /// The HSM and the keys on it.
@@ -161,6 +166,7 @@ impl Services {
             token_view: TokenView::new(context.clone()),
             admins: Admins::new(context.clone(), audit.clone()),
             users: Users::new(context.clone()),
+            key_secrets: KeySecrets::new(context.clone(), keys.clone()),
             keys,
             tenants,
             api_keys: ApiKeys::new(context.clone()),
@@ -276,6 +282,7 @@ impl From<hsm::Error> for Error {
             hsm::Error::Unavailable
             | hsm::Error::Deadline
             | hsm::Error::PinRefused(_)
+            | hsm::Error::NotActivated(_)
             | hsm::Error::Configuration(_)
             | hsm::Error::Device(_) => Self::Unavailable("the HSM", Some(error.into())),
             _ => Self::Internal("the HSM failed".to_owned(), Some(error.into())),

@@ -6,7 +6,7 @@ mod end;
 use super::{
     Context, Error,
     api_keys::{event, new_key},
-    keys::By,
+    keys::{By, rotate_after},
 };
 use crate::{
     domain::{
@@ -143,6 +143,7 @@ impl Tenants {
             evidence: Some(made.evidence),
             published_at: Some(now),
             activated_at: Some(now),
+            rotate_from: rotate_after(&tenant.settings.keys, intent.id).map(|after| now + after),
             ..intent
         };
         let api_key = api_key_name.map(|name| new_key(&self.context, tenant.id, name));

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Context, Error};
 use crate::{
-    domain::{KeyId, Page, SigningKey, TenantId},
-    hsm::{HEALTH_KEY, Inventory, InventoryKey, ROOT_KEY, Status, TokenInfo},
+    domain::{KeyId, KeyState, Page, SigningKey, TenantId},
+    hsm::{self, Bench, HEALTH_KEY, Inventory, InventoryKey, ROOT_KEY, Status, TokenInfo},
     storage::KeyFilter,
 };
 
@@ -70,8 +70,17 @@ impl TokenView {
         Self { context }
     }
 
-    /// A page of the keys of these tenants, or of all, tenant by tenant, the oldest first, and how many there are.
-    pub async fn keys(&self, tenants: Option<&[TenantId]>, filter: KeyFilter, page: Page) -> Result<(Vec<SigningKey>, u64), Error> {
+    /// A page of the keys of these tenants, or of all, tenant by tenant, the oldest first, and how many there are: those in `state`, and those
+    /// whose rotation is due by the database's clock, where that is asked for.
+    pub async fn keys(
+        &self,
+        tenants: Option<&[TenantId]>,
+        state: Option<KeyState>,
+        due: bool,
+        page: Page,
+    ) -> Result<(Vec<SigningKey>, u64), Error> {
+        let due = if due { Some(self.context.store.database_now().await?) } else { None };
+        let filter = KeyFilter { state, due };
         let Some(tenants) = tenants else { return Ok(self.context.store.signing_keys_page(filter, page).await?) };
         let mut found = Vec::new();
         for tenant in tenants {
@@ -84,7 +93,7 @@ impl TokenView {
 
     /// The same with what the token says of each now, or said of it when it was made where it cannot be asked.
     pub async fn inventory(&self, tenants: Option<&[TenantId]>, page: Page) -> Result<(Vec<InventoryEntry>, u64), Error> {
-        let (keys, total) = self.keys(tenants, KeyFilter::default(), page).await?;
+        let (keys, total) = self.keys(tenants, None, false, page).await?;
         let ids: Vec<_> = keys.iter().filter(|key| key.is_expected()).filter_map(|key| key.cka_id.as_deref()).collect();
         let described = match self.context.signer.describe(&ids).await {
             Ok(described) => described,
@@ -115,6 +124,17 @@ impl TokenView {
         let inventory = self.context.signer.inventory().await?;
         let after = self.context.store.signing_keys().await?;
         Ok(compare(&before, &after, inventory))
+    }
+
+    /// Measures signatures with the health key for so many seconds (1 to 30), so many (1 to 64) at once, beside those of tokens.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] outside these bounds, and while another one measures.
+    pub async fn bench(&self, seconds: u32, concurrency: usize) -> Result<Bench, Error> {
+        self.context.signer.bench(seconds, concurrency).await.map_err(|error| match error {
+            hsm::Error::Refused(why) => Error::Invalid(why),
+            other => other.into(),
+        })
     }
 
     async fn tenant_names(&self, keys: &[SigningKey]) -> Result<HashMap<TenantId, String>, Error> {
@@ -184,7 +204,7 @@ fn compare(before: &[SigningKey], after: &[SigningKey], inventory: Inventory) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{KeyPlan, KeyState, SigningAlgorithm, SystemRng, Timestamp};
+    use crate::domain::{KeyPlan, SigningAlgorithm, SystemRng, Timestamp};
 
     fn key(state: KeyState) -> SigningKey {
         let id = KeyId::random(&SystemRng);

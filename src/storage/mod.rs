@@ -26,6 +26,7 @@ mod evidence;
 mod key_attachments;
 mod key_changes;
 mod key_names;
+mod key_policy;
 mod leases;
 mod metadata;
 mod migrations;
@@ -182,11 +183,6 @@ impl Store {
             Backend::Postgres(db) => db.write(name, data, work).await,
         }
     }
-}
-
-/// In the place of what is not built yet.
-pub(crate) fn unbuilt<T>() -> Result<T, Error> {
-    Err(Error::Corrupt("not built yet".to_owned()))
 }
 
 /// Says which engine; an address can hold a password.

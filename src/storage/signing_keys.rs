@@ -5,37 +5,38 @@ use sqlx::types::Uuid;
 use super::{
     Error, Store,
     conn::Conn,
+    key_changes::revision,
     rows::{OrCorrupt, corrupt},
 };
 use crate::domain::{KeyEvidence, KeyId, KeyState, Page, SigningKey, TenantId, Timestamp};
 
 pub(super) struct SigningKeyRow {
-    id: Uuid,
-    tenant_id: Uuid,
-    algorithm: String,
-    rsa_bits: Option<i64>,
-    state: String,
-    public_key: Option<Vec<u8>>,
-    cka_id: Option<Vec<u8>>,
-    token_serial: Option<String>,
-    evidence_record: Option<String>,
-    evidence_signature: Option<Vec<u8>>,
-    created_at: i64,
-    published_at: Option<i64>,
-    activated_at: Option<i64>,
-    deactivated_at: Option<i64>,
-    private_destroyed_at: Option<i64>,
-    origin: String,
-    plan: String,
-    usable_from: Option<i64>,
-    rotate_from: Option<i64>,
-    withdraw_from: Option<i64>,
-    keep_private_until: Option<i64>,
-    withdrawn_at: Option<i64>,
-    destroying_at: Option<i64>,
-    predecessor: Option<Uuid>,
-    revision: i64,
-    published_revision: i64,
+    pub(super) id: Uuid,
+    pub(super) tenant_id: Uuid,
+    pub(super) algorithm: String,
+    pub(super) rsa_bits: Option<i64>,
+    pub(super) state: String,
+    pub(super) public_key: Option<Vec<u8>>,
+    pub(super) cka_id: Option<Vec<u8>>,
+    pub(super) token_serial: Option<String>,
+    pub(super) evidence_record: Option<String>,
+    pub(super) evidence_signature: Option<Vec<u8>>,
+    pub(super) created_at: i64,
+    pub(super) published_at: Option<i64>,
+    pub(super) activated_at: Option<i64>,
+    pub(super) deactivated_at: Option<i64>,
+    pub(super) private_destroyed_at: Option<i64>,
+    pub(super) origin: String,
+    pub(super) plan: String,
+    pub(super) usable_from: Option<i64>,
+    pub(super) rotate_from: Option<i64>,
+    pub(super) withdraw_from: Option<i64>,
+    pub(super) keep_private_until: Option<i64>,
+    pub(super) withdrawn_at: Option<i64>,
+    pub(super) destroying_at: Option<i64>,
+    pub(super) predecessor: Option<Uuid>,
+    pub(super) revision: i64,
+    pub(super) published_revision: i64,
 }
 
 macro_rules! select_signing_keys {
@@ -50,6 +51,7 @@ macro_rules! select_signing_keys {
         )
     };
 }
+pub(super) use select_signing_keys;
 
 impl Store {
     /// The key that signs a tenant's tokens now. A deleted tenant has none.
@@ -172,12 +174,16 @@ pub(super) async fn insert(tx: &mut Conn<'_>, key: &SigningKey) -> Result<(), Er
     Ok(())
 }
 
-/// Writes what became of a pending key, within a unit of work. `false` when it is not pending any more.
+/// Writes what became of a tenant's first key, within a unit of work. `false` when it is not pending any more.
+///
+/// One that comes into the JWKS may sign from that instant on, because nobody has the tenant's JWKS yet, and counts as a change of keys.
 pub(super) async fn settle_pending(tx: &mut Conn<'_>, key: &SigningKey) -> Result<bool, Error> {
+    let revision = if key.in_jwks() { revision::raise(tx).await? } else { 0 };
     let updated = execute!(
         tx,
         "UPDATE signing_keys SET state = $1, public_key = $2, cka_id = $3, token_serial = $4, evidence_record = $5,
-            evidence_signature = $6, published_at = $7, activated_at = $8
+            evidence_signature = $6, published_at = $7, activated_at = $8, usable_from = $7, rotate_from = $11, revision = $12,
+            published_revision = $12
         WHERE tenant_id = $9 AND id = $10 AND state = 'pending'",
         key.state.as_str(),
         key.public_key.as_deref(),
@@ -188,7 +194,9 @@ pub(super) async fn settle_pending(tx: &mut Conn<'_>, key: &SigningKey) -> Resul
         key.published_at.map(Timestamp::as_millis),
         key.activated_at.map(Timestamp::as_millis),
         key.tenant_id.as_uuid(),
-        key.id.as_uuid()
+        key.id.as_uuid(),
+        key.rotate_from.map(Timestamp::as_millis),
+        revision
     )?;
     Ok(updated == 1)
 }

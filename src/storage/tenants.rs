@@ -5,6 +5,7 @@ use sqlx::types::Uuid;
 use super::{
     Error, Store, api_keys, audit,
     conn::{Conn, Done, Pooled},
+    key_policy,
     rows::{from_json, text, to_json},
     signing_keys,
 };
@@ -156,23 +157,26 @@ impl Store {
         Ok(paired.collect())
     }
 
-    /// Replaces a tenant's name, configuration and settings, those that are given. `false`, and no event, when there is no such
-    /// tenant.
+    /// Replaces a tenant's name, configuration and settings, those that are given. What verifiers may still hold of the settings before is
+    /// written down with them. `false`, and no event, when there is no such tenant.
     pub async fn update_tenant(
         &self,
         id: TenantId,
         display_name: Option<&str>,
         config: Option<&TenantConfig>,
         settings: Option<&TenantSettings>,
-        event: &AuditEvent,
+        events: &[AuditEvent],
     ) -> Result<bool, Error> {
         let rp_id = config.map(|config| text(&config.webauthn.relying_party.id));
         let config = config.map(|config| to_json(config, TABLE, &id)).transpose()?;
-        let settings = settings.map(|settings| to_json(settings, TABLE, &id)).transpose()?;
+        let settings = settings.map(|new| to_json(new, TABLE, &id).map(|json| (new.clone(), json))).transpose()?;
         let display_name = display_name.map(text);
-        let data = (id, display_name, config, rp_id, settings, event.clone());
-        self.write("tenant", data, |tx, (id, display_name, config, rp_id, settings, event)| {
+        let data = (id, display_name, config, rp_id, settings, events.to_vec());
+        self.write("tenant", data, |tx, (id, display_name, config, rp_id, settings, events)| {
             Box::pin(async move {
+                if let Some((new, _)) = settings {
+                    key_policy::settings_change(tx, *id, new).await?;
+                }
                 let updated = execute!(
                     tx,
                     "UPDATE tenants SET display_name = COALESCE($1, display_name), config = COALESCE($2, config),
@@ -181,13 +185,15 @@ impl Store {
                     display_name.as_deref(),
                     config.as_deref(),
                     rp_id.as_deref(),
-                    settings.as_deref(),
+                    settings.as_ref().map(|(_, json)| json.as_str()),
                     id.as_uuid()
                 )?;
                 if updated == 0 {
                     return Ok(Done::Undo(false));
                 }
-                audit::insert(tx, event).await?;
+                for event in events {
+                    audit::insert(tx, event).await?;
+                }
                 Ok(Done::Keep(true))
             })
         })
@@ -210,13 +216,15 @@ async fn in_state(conn: &mut Pooled, state: &str) -> Result<Vec<Tenant>, Error> 
 async fn insert(tx: &mut Conn<'_>, tenant: &Tenant) -> Result<(), Error> {
     execute!(
         tx,
-        "INSERT INTO tenants (id, display_name, state, config, rp_id, settings, created_at) VALUES ($1, $2, 'creating', $3, $4, $5, $6)",
+        "INSERT INTO tenants (id, display_name, state, config, rp_id, settings, created_at, wants_standby)
+        VALUES ($1, $2, 'creating', $3, $4, $5, $6, $7)",
         tenant.id.as_uuid(),
         text(&tenant.display_name),
         to_json(&tenant.config, TABLE, &tenant.id)?,
         text(&tenant.config.webauthn.relying_party.id),
         to_json(&tenant.settings, TABLE, &tenant.id)?,
-        tenant.created_at.as_millis()
+        tenant.created_at.as_millis(),
+        tenant.settings.keys.standby()
     )?;
     Ok(())
 }

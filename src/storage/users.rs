@@ -47,7 +47,7 @@ macro_rules! select_users {
     ($conn:expr, $fetch:ident, $rest:literal $(, $arg:expr)*) => {
         query!(
             $conn, $fetch, WholeRow,
-            r#"SELECT id AS "id!: Uuid", tenant_id AS "tenant_id: Uuid", user_id, name, display_name, icon, created_at, updated_at
+            r#"SELECT id AS "id: Uuid", tenant_id AS "tenant_id: Uuid", user_id, name, display_name, icon, created_at, updated_at
             FROM users "# + $rest $(, $arg)*
         )
     };

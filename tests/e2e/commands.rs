@@ -1,5 +1,15 @@
 //! The command line as operators and their scripts use it.
 
+mod administrators;
+mod asking;
+#[cfg(feature = "failpoints")]
+mod cut_short;
+mod keys;
+mod measurement;
+mod operator;
+mod rotate_all;
+mod way;
+
 use std::{fs, process::Command};
 
 use passkey_hsm::domain::KeyId;

@@ -191,7 +191,7 @@ async fn a_signer_fails_under_load(signal: Signal) {
         while done.load(Ordering::Relaxed) < before + 20 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let pids = signers(&server);
+        let pids = server.signers();
         kill_process(pids[0], signal).unwrap();
         let back = wait_for_signers(&server, &pids[..1]).await;
         // A fraction of a second where nothing else runs; here four clients, and other tests, do.
@@ -209,7 +209,7 @@ async fn without_the_hsm_finalize_waits_and_the_rest_goes_on() {
     let body = tenant.draft("ann", Format::PackedSelf, Algorithm::Es256).await.body().to_string();
     let (tokens, away) = (server.folder.path().join("tokens"), server.folder.path().join("away"));
     fs::rename(&tokens, &away).unwrap();
-    for pid in signers(&server) {
+    for pid in server.signers() {
         kill_process(pid, Signal::KILL).unwrap();
     }
     let gone = Instant::now();
@@ -231,21 +231,13 @@ async fn without_the_hsm_finalize_waits_and_the_rest_goes_on() {
     tenant.finalize(body).await.token();
 }
 
-/// The signer processes of `server`.
-fn signers(server: &Server) -> Vec<Pid> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
-    let children: Vec<_> = children.collect::<Vec<_>>().join(" ").split_whitespace().map(|pid| pid.parse::<i32>().unwrap()).collect();
-    children.into_iter().filter_map(Pid::from_raw).collect()
-}
-
 /// How long it took until two signers were up, none of them one of `gone`.
 async fn wait_for_signers(server: &Server, gone: &[Pid]) -> Duration {
     let begun = Instant::now();
     loop {
         let ready = server.admin_api().get("/health/ready").await;
         let both = ready.body.contains("2 of 2 signer processes up");
-        if both && signers(server).iter().all(|pid| !gone.contains(pid)) {
+        if both && server.signers().iter().all(|pid| !gone.contains(pid)) {
             return begun.elapsed();
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "{}", ready.body);

@@ -25,14 +25,14 @@ pub(crate) fn send_signal(pid: u32, signal: Signal) {
 }
 
 /// Twelve callers that sign without a pause, until told to stop.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     callers: Vec<tokio::task::JoinHandle<(Vec<Error>, Duration)>>,
 }
 
 impl Load {
-    fn start(signer: &Signer, key: &Arc<Key>) -> Self {
+    pub(crate) fn start(signer: &Signer, key: &Arc<Key>) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let callers = (0..12).map(|_| {
             let (signer, key, stop, done) = (signer.clone(), key.clone(), stop.clone(), done.clone());
@@ -55,7 +55,7 @@ impl Load {
     }
 
     /// The errors, how many signatures were asked for, and the slowest of them.
-    async fn stop(self) -> (Vec<Error>, usize, Duration) {
+    pub(crate) async fn stop(self) -> (Vec<Error>, usize, Duration) {
         self.stop.store(true, Ordering::Relaxed);
         let (mut errors, mut slowest) = (Vec::new(), Duration::ZERO);
         for caller in self.callers {

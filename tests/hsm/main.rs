@@ -6,7 +6,9 @@
 #[path = "../support/softhsm.rs"]
 mod softhsm;
 
+mod activation;
 mod adoption;
+mod bench;
 mod deployment;
 mod faults;
 mod interposer;

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// The options with a script that notes each start before the signer process takes its place.
-fn counted(hsm: &SoftHsm, mut options: SignerOptions) -> (SignerOptions, PathBuf) {
+pub(crate) fn counted(hsm: &SoftHsm, mut options: SignerOptions) -> (SignerOptions, PathBuf) {
     let (script, log) = (hsm.path().join("counted.sh"), hsm.path().join("starts"));
     fs::write(&log, "").unwrap();
     let text = format!("#!/bin/sh\necho start >> {}\nexec {} \"$@\"\n", log.display(), options.command.program.display());
@@ -33,7 +33,7 @@ fn counted(hsm: &SoftHsm, mut options: SignerOptions) -> (SignerOptions, PathBuf
     (options, log)
 }
 
-fn starts(log: &PathBuf) -> usize {
+pub(crate) fn starts(log: &PathBuf) -> usize {
     fs::read_to_string(log).unwrap().lines().count()
 }
 

@@ -24,7 +24,7 @@ on_both_engines! {
     a_set_of_anchors,
 }
 
-const URL: &str = "PASSKEY_HSM_TEST_VICTIM";
+pub const URL: &str = "PASSKEY_HSM_TEST_VICTIM";
 
 /// Makes a tenant, registers a credential and uses it, and should not live to the end of it.
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn kill(b: &Bench, failpoint: &'static str) {
 }
 
 /// Runs a victim until it dies at the failpoint.
-async fn kill_victim(b: &Bench, victim: &'static str, failpoint: &'static str) {
+pub async fn kill_victim(b: &Bench, victim: &'static str, failpoint: &'static str) {
     let url = b.url.clone();
     let output = tokio::task::spawn_blocking(move || {
         Command::new(std::env::current_exe().unwrap())

@@ -22,6 +22,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod admins;
 mod anchors;
 mod api_keys;
 mod approvals;
@@ -36,6 +37,11 @@ mod corrupt;
 mod credentials;
 mod group_commit;
 mod key_attachments;
+mod key_bench;
+mod key_changes;
+mod key_ends;
+mod key_policy;
+mod key_races;
 #[cfg(feature = "failpoints")]
 mod kill;
 mod lost_connections;
@@ -44,6 +50,7 @@ mod migrations;
 mod models;
 mod races;
 mod registration;
+mod replicas;
 mod root_secret;
 mod signing_keys;
 mod tenant_ends;

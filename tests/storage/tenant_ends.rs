@@ -54,7 +54,7 @@ async fn a_deleted_tenant_is_out_of_sight(b: Bench) {
     assert_same(&b.store.tenants_of_rp_id("example.org", 9).await.unwrap(), &[&other]);
     assert!(b.store.find_api_key(gone.id, &hash).await.unwrap().is_none());
     assert!(b.store.active_signing_key(gone.id).await.unwrap().is_none());
-    assert!(!b.store.update_tenant(gone.id, Some("x"), None, None, &event(gone.id)).await.unwrap());
+    assert!(!b.store.update_tenant(gone.id, Some("x"), None, None, &[event(gone.id)]).await.unwrap());
     assert!(b.store.incomplete_tenants().await.unwrap().is_empty());
     // What is kept.
     assert!(b.store.was_tenant(gone.id).await.unwrap());
@@ -170,7 +170,7 @@ async fn a_purge_is_done_in_parts_and_leaves_the_trail(b: Bench) {
     }
     delete(&b.store, tenant.id).await;
     let events = b.count("audit_events").await;
-    let done = format!("UPDATE signing_keys SET state = 'retired', private_destroyed_at = 7 WHERE tenant_id = ");
+    let done = "UPDATE signing_keys SET state = 'retired', private_destroyed_at = 7 WHERE tenant_id = ";
     let hex = tenant.id.as_uuid().simple().to_string();
     b.sql(&format!("{done}'{hex}'"), &format!("{done}x'{hex}'")).await;
     let mut parts = 0;

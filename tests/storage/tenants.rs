@@ -36,6 +36,7 @@ async fn a_tenant_is_seen_once_its_key_is_active(b: Bench) {
     assert!(b.store.complete_tenant(tenant.id, &key, Some((&record, &hash)), &events).await.unwrap());
     assert_same(&b.store.tenant(tenant.id).await.unwrap().unwrap(), &tenant);
     assert_same(&b.store.tenants().await.unwrap(), &[&tenant]);
+    let key = SigningKey { usable_from: key.published_at, revision: 1, published_revision: 1, ..key };
     assert_same(&b.store.active_signing_key(tenant.id).await.unwrap().unwrap(), &key);
     assert_same(&b.store.signing_keys().await.unwrap(), &[&key]);
     assert_same(&b.store.find_api_key(tenant.id, &hash).await.unwrap().unwrap(), &record);
@@ -101,14 +102,19 @@ async fn an_update_replaces_what_it_is_given(b: Bench) {
     let (mut tenant, _) = b.tenant().await;
     let event = event(tenant.id);
     tenant.config.webauthn.timeout = 1234;
-    assert!(b.store.update_tenant(tenant.id, None, Some(&tenant.config), None, &event).await.unwrap());
+    assert!(b.store.update_tenant(tenant.id, None, Some(&tenant.config), None, std::slice::from_ref(&event)).await.unwrap());
     assert_same(&b.store.tenant(tenant.id).await.unwrap().unwrap(), &tenant);
     assert_same(&b.store.audit_event(tenant.id, event.id).await.unwrap().unwrap(), &event);
 
     "renamed".clone_into(&mut tenant.display_name);
     tenant.settings = TenantSettings { exclude_credentials: false, ..TenantSettings::default() };
     let event = crate::bench::event(tenant.id);
-    assert!(b.store.update_tenant(tenant.id, Some("renamed"), Some(&tenant.config), Some(&tenant.settings), &event).await.unwrap());
+    assert!(
+        b.store
+            .update_tenant(tenant.id, Some("renamed"), Some(&tenant.config), Some(&tenant.settings), std::slice::from_ref(&event))
+            .await
+            .unwrap()
+    );
     assert_same(&b.store.tenant(tenant.id).await.unwrap().unwrap(), &tenant);
 }
 
@@ -116,9 +122,9 @@ async fn an_update_of_no_tenant_leaves_no_trace(b: Bench) {
     let tenant = tenant();
     let mut event = event(tenant.id);
     event.event_type = AuditEventType::TenantConfigChanged;
-    assert!(!b.store.update_tenant(tenant.id, None, Some(&tenant.config), None, &event).await.unwrap());
+    assert!(!b.store.update_tenant(tenant.id, None, Some(&tenant.config), None, std::slice::from_ref(&event)).await.unwrap());
     b.store.begin_tenant(&tenant, &pending_key(tenant.id, KeyId::random(&SystemRng))).await.unwrap();
-    assert!(!b.store.update_tenant(tenant.id, None, Some(&tenant.config), None, &event).await.unwrap());
+    assert!(!b.store.update_tenant(tenant.id, None, Some(&tenant.config), None, std::slice::from_ref(&event)).await.unwrap());
     assert!(b.store.audit_events(tenant.id, 10).await.unwrap().is_empty());
 }
 
@@ -141,7 +147,7 @@ async fn tenants_are_found_by_their_rp_id(b: Bench) {
     assert_same(&b.store.tenants_of_rp_id("example.org", 9).await.unwrap().iter().find(|t| t.id == first.id).unwrap(), &&first);
 
     "other.example".clone_into(&mut second.config.webauthn.relying_party.id);
-    assert!(b.store.update_tenant(second.id, None, Some(&second.config), None, &event(second.id)).await.unwrap());
+    assert!(b.store.update_tenant(second.id, None, Some(&second.config), None, &[event(second.id)]).await.unwrap());
     assert_eq!((found("example.org", 9).await, found("other.example", 9).await), (vec![first.id], vec![second.id]));
     let plan = b.plan("SELECT config FROM tenants WHERE rp_id = 'example.org' AND state = 'active'").await;
     assert!(plan.contains("tenants_by_rp_id"), "{plan}");

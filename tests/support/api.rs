@@ -1,8 +1,8 @@
 //! The HTTP API as clients use it, and what they may rely on in its answers.
 
-use std::{ops::Deref, time::Duration};
+use std::{ops::Deref, path::Path, time::Duration};
 
-use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 
 use super::{
@@ -16,13 +16,34 @@ use super::{
 pub struct Api {
     base: String,
     client: Client,
+    token: Option<String>,
 }
 
 impl Api {
     pub fn new(base: &str) -> Self {
+        Self::with(base, |client| client)
+    }
+
+    /// With a client that has something unusual.
+    pub fn with(base: &str, unusual: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
         // A proxy in someone's environment has no business with loopback.
-        let client = Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
-        Self { base: base.to_owned(), client }
+        let client = Client::builder().no_proxy().timeout(Duration::from_mins(1));
+        Self { base: base.to_owned(), client: unusual(client).build().unwrap(), token: None }
+    }
+
+    /// The admin API over a Unix socket.
+    pub fn over_socket(path: &Path) -> Self {
+        Self::with("http://localhost", |client| client.unix_socket(path))
+    }
+
+    /// The same, showing this token with each request.
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
+    }
+
+    /// What it shows.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap()
     }
 
     /// `path` begins with a slash.
@@ -31,11 +52,22 @@ impl Api {
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, self.url(path))
+        let request = self.client.request(method, self.url(path));
+        if let Some(token) = &self.token { request.bearer_auth(token) } else { request }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
         Answer::to(self.request(Method::GET, path)).await
+    }
+
+    /// Sends JSON by any method.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Answer {
+        Answer::to(self.request(method, path).json(body)).await
+    }
+
+    /// Without a body.
+    pub async fn delete(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::DELETE, path)).await
     }
 
     /// Posts bytes as JSON.
@@ -119,7 +151,7 @@ pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: String,
-    /// Which of the public API's operations this is of, if of any.
+    /// Which operation of either API this is of, if of any.
     pub operation: Option<Operation>,
 }
 

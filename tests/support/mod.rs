@@ -8,8 +8,10 @@
 //! - [`jose`]: tokens verified from the JWKS alone by two other libraries
 //! - [`postgres`]: a throw-away PostgreSQL server
 //! - [`metadata`]: a metadata service that publishes and revokes; [`web`]: where it is fetched
+//! - [`pty`]: a terminal with a person at it
 //! - [`openapi`]: answers held against the program's own description of them
 //! - [`mint`]: tokens to try on those who verify them
+//! - [`tls`]: certificates of servers and administrators
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part; the tests are the only readers")]
 
 pub mod api;
@@ -26,7 +28,9 @@ pub mod metadata;
 pub mod mint;
 pub mod openapi;
 pub mod postgres;
+pub mod pty;
 pub mod server;
 pub mod softhsm;
 pub mod statements;
+pub mod tls;
 pub mod web;

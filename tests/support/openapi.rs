@@ -1,4 +1,4 @@
-//! Every answer of the public listener is held against the document that the program makes of itself: status, content type, form.
+//! Every answer of either listener is held against the documents that the program makes of itself: status, content type, form.
 //!
 //! The reader of schemas knows the keywords that the document uses and no others, and is stricter than JSON Schema: an object whose members
 //! are named has no more than those.
@@ -10,34 +10,70 @@ use serde_json::{Map, Value};
 /// The document, as `GET /openapi.json` answers it.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| passkey_hsm::http::openapi(&"https://passkeys.example/".parse().unwrap()));
 
+/// The admin API's, as `GET /openapi-admin.json` answers it.
+pub static ADMIN_DOCUMENT: LazyLock<Value> = LazyLock::new(passkey_hsm::http::admin_openapi);
+
+/// Which document an operation is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Which {
+    Public,
+    Admin,
+}
+
+impl Which {
+    pub fn document(self) -> &'static Value {
+        match self {
+            Self::Public => &DOCUMENT,
+            Self::Admin => &ADMIN_DOCUMENT,
+        }
+    }
+}
+
 /// An operation by its id, method and path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Operation {
     pub id: String,
     pub method: String,
     pub path: String,
+    pub which: Which,
 }
 
-static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
-    let paths = DOCUMENT["paths"].as_object().unwrap();
+impl Operation {
+    /// What the document says of it.
+    pub fn described(&self) -> &'static Value {
+        &self.which.document()["paths"][&self.path][self.method.to_ascii_lowercase()]
+    }
+}
+
+static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| read(Which::Public));
+static ADMIN_OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| read(Which::Admin));
+
+fn read(which: Which) -> Vec<Operation> {
+    let paths = which.document()["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(method, it)| (path, method, it)));
     operations
         .map(|(path, method, it)| Operation {
             id: it["operationId"].as_str().unwrap().to_owned(),
             method: method.to_ascii_uppercase(),
             path: path.clone(),
+            which,
         })
         .collect()
-});
+}
 
-/// All of the document's operations.
+/// All of the admin API's operations.
+pub fn admin_operations() -> Vec<Operation> {
+    ADMIN_OPERATIONS.clone()
+}
+
+/// All of the public API's operations.
 pub fn operations() -> Vec<Operation> {
     OPERATIONS.clone()
 }
 
-/// The operation that a request is of, if it is of one.
+/// The operation that a request is of, if it is of one. No path is both APIs': what the admin API's begins with is no tenant's id.
 pub fn operation(method: &str, path: &str) -> Option<Operation> {
-    let candidates = OPERATIONS.iter().filter(|o| o.method == method && matches(&o.path, path));
+    let candidates = OPERATIONS.iter().chain(&*ADMIN_OPERATIONS).filter(|o| o.method == method && matches(&o.path, path));
     candidates.min_by_key(|o| o.path.matches('{').count()).cloned()
 }
 
@@ -48,7 +84,7 @@ fn matches(template: &str, path: &str) -> bool {
 
 /// What the document does not say of an answer; empty when it is as described.
 pub fn faults(operation: &Operation, status: u16, content_type: &str, body: &str) -> Vec<String> {
-    let described = &DOCUMENT["paths"][&operation.path][operation.method.to_ascii_lowercase()]["responses"][status.to_string()];
+    let described = &operation.described()["responses"][status.to_string()];
     if described.is_null() {
         return vec![format!("status {status} is not described")];
     }
@@ -61,28 +97,32 @@ pub fn faults(operation: &Operation, status: u16, content_type: &str, body: &str
         return Vec::new();
     }
     match serde_json::from_str(body) {
-        Ok(value) => invalid(&media["schema"], &value),
+        Ok(value) => invalid_in(operation.which.document(), &media["schema"], &value),
         Err(error) => vec![format!("the body is no JSON: {error}")],
     }
 }
 
-/// Where `value` is not what `schema` says.
+/// Where `value` is not what `schema` of the public document says.
 pub fn invalid(schema: &Value, value: &Value) -> Vec<String> {
+    invalid_in(&DOCUMENT, schema, value)
+}
+
+fn invalid_in(document: &'static Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut faults = Vec::new();
-    check(schema.as_object().unwrap(), value, "$", &mut faults);
+    check(document, schema.as_object().unwrap(), value, "$", &mut faults);
     faults
 }
 
-fn check(schema: &Map<String, Value>, value: &Value, at: &str, faults: &mut Vec<String>) {
+fn check(document: &'static Value, schema: &Map<String, Value>, value: &Value, at: &str, faults: &mut Vec<String>) {
     for (keyword, says) in schema {
         let holds = match keyword.as_str() {
             "description" | "format" | "contentEncoding" | "contentMediaType" | "examples" | "default" => true,
             "$ref" => {
-                check(referred(says).as_object().unwrap(), value, at, faults);
+                check(document, referred(document, says).as_object().unwrap(), value, at, faults);
                 true
             }
             "allOf" => {
-                says.as_array().unwrap().iter().for_each(|part| check(part.as_object().unwrap(), value, at, faults));
+                says.as_array().unwrap().iter().for_each(|part| check(document, part.as_object().unwrap(), value, at, faults));
                 true
             }
             "type" => [says].into_iter().chain(says.as_array().into_iter().flatten()).any(|kind| is_a(kind, value)),
@@ -98,14 +138,14 @@ fn check(schema: &Map<String, Value>, value: &Value, at: &str, faults: &mut Vec<
             }
             "items" => {
                 for (n, item) in value.as_array().into_iter().flatten().enumerate() {
-                    check(says.as_object().unwrap(), item, &format!("{at}[{n}]"), faults);
+                    check(document, says.as_object().unwrap(), item, &format!("{at}[{n}]"), faults);
                 }
                 true
             }
             "properties" => {
                 for (name, member) in value.as_object().into_iter().flatten() {
                     match says.get(name) {
-                        Some(says) => check(says.as_object().unwrap(), member, &format!("{at}.{name}"), faults),
+                        Some(says) => check(document, says.as_object().unwrap(), member, &format!("{at}.{name}"), faults),
                         // A schema without a type adds to another, which names all of the members.
                         None if schema.contains_key("type") => faults.push(format!("{at} has a member {name}")),
                         None => {}
@@ -121,9 +161,9 @@ fn check(schema: &Map<String, Value>, value: &Value, at: &str, faults: &mut Vec<
     }
 }
 
-fn referred(reference: &Value) -> &'static Value {
+fn referred(document: &'static Value, reference: &Value) -> &'static Value {
     let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
-    DOCUMENT.pointer(pointer).unwrap_or_else(|| panic!("there is no {pointer}"))
+    document.pointer(pointer).unwrap_or_else(|| panic!("there is no {pointer}"))
 }
 
 fn is_a(kind: &Value, value: &Value) -> bool {

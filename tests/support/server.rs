@@ -20,6 +20,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 use super::{
     api::{Api, Tenant},
+    pty::Terminal,
     softhsm::{SoftHsm, module},
 };
 
@@ -39,6 +40,8 @@ pub struct ServerSpec {
     pub scheduler: bool,
     /// Lines of TOML for the `[keys]` section, such as `follow_ms = 100`.
     pub keys: Vec<String>,
+    /// Lines of TOML for the `[admin]` section, such as `dual_control = "on"`.
+    pub admin: Vec<String>,
     /// What is logged.
     pub log_level: &'static str,
     /// Environment of the program, beyond nothing.
@@ -47,7 +50,16 @@ pub struct ServerSpec {
 
 impl Default for ServerSpec {
     fn default() -> Self {
-        Self { database: None, dev: false, http: Vec::new(), scheduler: false, keys: Vec::new(), log_level: "info", env: Vec::new() }
+        Self {
+            database: None,
+            dev: false,
+            http: Vec::new(),
+            scheduler: false,
+            keys: Vec::new(),
+            admin: Vec::new(),
+            log_level: "info",
+            env: Vec::new(),
+        }
     }
 }
 
@@ -113,13 +125,15 @@ impl Server {
         let spec = ServerSpec { env, ..self.spec.clone() };
         let (child, public, admin) = spawn(self.folder.path(), &spec, &self.log).await;
         let beside = Beside { child, public, admin };
-        wait_until_ready(beside.admin).await;
+        wait_until_ready(&beside.admin_api()).await;
         beside
     }
 
     /// Waits until the program says that database, HSM and root secret are there; it listens before that.
-    async fn wait_until_ready(&self) {
-        wait_until_ready(self.admin).await;
+    pub async fn wait_until_ready(&self) {
+        // The socket speaks no TLS.
+        let api = if self.spec.admin.iter().any(|line| line.starts_with("tls_")) { self.local_api() } else { self.admin_api() };
+        wait_until_ready(&api).await;
     }
 
     /// `kill -9`.
@@ -150,6 +164,14 @@ impl Server {
         self.child.id()
     }
 
+    /// Its signer processes.
+    pub fn signers(&self) -> Vec<Pid> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
+        let children = children.collect::<Vec<_>>().join(" ");
+        children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
     }
@@ -173,6 +195,26 @@ impl Server {
         Api::new(&format!("http://{}", self.admin))
     }
 
+    /// The Unix socket of its admin API.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("passkey-hsm.sock")
+    }
+
+    /// The admin API over the Unix socket, for whoever is not otherwise known.
+    pub fn local_api(&self) -> Api {
+        Api::over_socket(&self.socket())
+    }
+
+    /// The admin API over the network for a new administrator of this role, with a token made over the socket.
+    pub async fn admin_as(&self, role: &str, tenants: &[&str]) -> Api {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let new = serde_json::json!({"name": format!("{role} {number}"), "role": role, "tenants": tenants});
+        let made = self.local_api().post("/admin_tokens", new.to_string()).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        self.admin_api().with_token(made.json()["token"].as_str().unwrap())
+    }
+
     /// One command of the program, with this server's configuration.
     pub fn cli(&self, args: &[&str]) -> Output {
         self.cli_with(&[], args)
@@ -190,15 +232,31 @@ impl Server {
         fed(command(self.folder.path(), &env).args(args), input)
     }
 
+    /// The same at a terminal.
+    pub fn at_terminal(&self, args: &[&str]) -> Terminal {
+        Terminal::start(command(self.folder.path(), &[("TERM".to_owned(), "xterm".to_owned())]).args(args))
+    }
+
+    /// The same, started and not waited for; what it prints is kept.
+    pub fn begin(&self, args: &[&str]) -> Child {
+        let mut command = command(self.folder.path(), &[]);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// A tenant for `http://localhost:8000` made on the command line, with its first API key.
     pub fn create_tenant(&self, spec: &TenantSpec) -> Tenant {
+        self.create_tenant_with(&[], spec)
+    }
+
+    /// The same with something in the command's environment.
+    pub fn create_tenant_with(&self, env: &[(&str, &str)], spec: &TenantSpec) -> Tenant {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let config = self.folder.path().join(format!("tenant-{number}.json"));
         fs::write(&config, spec.config().to_string()).unwrap();
         let (name, file) = (format!("Tenant {number}"), config.to_str().unwrap());
         let args = ["--json", "tenant", "create", "--name", &name, "--tenant-config", file, "--algorithm", spec.algorithm];
-        let output = self.cli(&args);
+        let output = self.cli_with(env, &args);
         assert!(output.status.success(), "tenant create: {}", text(&output));
         let made: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&output)));
         Tenant::new(self.api(), &made, &spec.rp_id, &spec.origins[0])
@@ -231,8 +289,8 @@ impl Server {
     }
 }
 
-async fn wait_until_ready(admin: SocketAddr) {
-    let (admin, started) = (Api::new(&format!("http://{admin}")), Instant::now());
+async fn wait_until_ready(admin: &Api) {
+    let started = Instant::now();
     loop {
         let answer = admin.get("/health/ready").await;
         if answer.status == 200 {
@@ -346,6 +404,10 @@ fn configuration(spec: &ServerSpec, folder: &SoftHsm, database: &str) -> String 
     writeln!(text, "pin_file = {}\nenv = {{ SOFTHSM2_CONF = {} }}", string(folder.pin_file()), string(folder.conf())).unwrap();
     writeln!(text, "\n[keys]\nscheduler = {:?}", if spec.scheduler { "on" } else { "off" }).unwrap();
     for line in &spec.keys {
+        writeln!(text, "{line}").unwrap();
+    }
+    writeln!(text, "\n[admin]").unwrap();
+    for line in &spec.admin {
         writeln!(text, "{line}").unwrap();
     }
     writeln!(text, "\n[log]\nformat = \"json\"\nlevel = {:?}", spec.log_level).unwrap();

@@ -31,7 +31,7 @@ mod turn;
 mod worker;
 
 use std::{
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -43,7 +43,7 @@ pub use probe::{Report, Step, probe};
 pub use process::{die, harden};
 
 use self::{index::KeyIndex, lane::Device, mechanism::Mechanisms, process::Replies, queue::lock, reader::Work, token::Module, turn::Turn};
-use super::protocol::Reply;
+use super::{descriptor, protocol::Reply};
 use crate::domain::Clock;
 
 /// Which token, through which module, and how.
@@ -107,14 +107,15 @@ pub(super) const EXIT_CONFIGURATION: u8 = 4;
 pub fn run(config: &TokenConfig, socket: UnixStream, clock: Arc<dyn Clock>) -> Result<(), Error> {
     process::harden();
     let replies = Replies::new(socket.try_clone()?);
+    let handed = handed(config, &socket).inspect_err(|error| tell(&replies, error))?;
     let sessions = config.sessions.clamp(1, 64);
     let work = Arc::new(Work::new(sessions));
     let (work_too, own) = (work.clone(), replies.clone());
     process::spawn("reader", &replies, move || reader::run(socket, &work_too, &own))?;
-    let device = match open(config, &work, clock) {
+    let device = match open(config, handed, &work, clock) {
         Ok(device) => Arc::new(device),
         Err(error) => {
-            replies.send(0, Reply::Stopping { code: error.exit_code(), text: error.to_string() });
+            tell(&replies, &error);
             return Err(error);
         }
     };
@@ -125,13 +126,34 @@ pub fn run(config: &TokenConfig, socket: UnixStream, clock: Arc<dyn Clock>) -> R
     manager::run(&device, config.manage_keys, &work, &replies)
 }
 
+fn tell(replies: &Replies, error: &Error) {
+    replies.send(0, Reply::Stopping { code: error.exit_code(), text: error.to_string() });
+}
+
+/// The pipe with the PIN, where that is the operator's: the first thing on the socket.
+fn handed(config: &TokenConfig, socket: &UnixStream) -> Result<Option<OwnedFd>, Error> {
+    if config.pin != PinSource::Operator {
+        return Ok(None);
+    }
+    match descriptor::receive(socket) {
+        Ok(Some(pipe)) => Ok(Some(pipe)),
+        // Nobody is there any more, or one who has read another configuration.
+        Ok(None) | Err(_) => {
+            Err(Error::Configuration("the PIN is the operator's now, and the server does not know: start it again".to_owned()))
+        }
+    }
+}
+
 /// Loads the module, finds the token, logs in and lists the keys.
-fn open(config: &TokenConfig, work: &Work, clock: Arc<dyn Clock>) -> Result<Device, Error> {
+fn open(config: &TokenConfig, handed: Option<OwnedFd>, work: &Work, clock: Arc<dyn Clock>) -> Result<Device, Error> {
     let turn = Turn::wait(&config.module);
     let module = Module::load(&config.module)?;
     let token = module.find(&config.token)?;
     let uncut = lock(&work.uncut);
-    let anchor = token.login(&config.pin)?;
+    let anchor = token.login(|token| match handed {
+        Some(pipe) => pin::read_handed(pipe).map(Some),
+        None => token.pin(&config.pin),
+    })?;
     drop((uncut, turn));
     let index = KeyIndex::list(&anchor).map_err(|e| Error::Module(format!("cannot list the keys: {}", fault::name(&e))))?;
     Ok(Device {

@@ -2,17 +2,17 @@
 
 use std::{
     env, fs, io,
-    io::Read as _,
-    os::unix::fs::MetadataExt as _,
+    io::{PipeReader, Read as _},
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
 use zeroize::Zeroizing;
 
-use crate::domain::Pin;
+use crate::{domain::Pin, hsm::keeper::MAX_PIN};
 
-/// The most bytes a PIN may have. CloudHSM's `user:password` is the longest known.
-const MAX_PIN: u64 = 1024;
+/// What is read of a PIN at the most: one byte more than it may have.
+const LIMIT: u64 = 1025;
 
 /// Where the PIN is. Never an argument of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub enum PinSource {
     Env(String),
     /// The token's own keypad.
     Keypad,
+    /// An operator, who enters it at a running server: it comes from the server's PIN keeper, through a pipe that is the first thing on the
+    /// socket.
+    Operator,
 }
 
 /// Why there is no PIN. Says nothing of what was found in its place.
@@ -45,6 +48,9 @@ pub enum PinError {
     /// No source is configured, and the token has no keypad.
     #[error("the token has no keypad, and a signer process no terminal to ask for the PIN at")]
     NoKeypad,
+    /// It is an operator's, and was not handed over.
+    #[error("the PIN is an operator's, and its keeper has not handed it over: passkey-hsm hsm activate")]
+    Operator,
     /// Empty, too long, or not text.
     #[error("the PIN is empty, longer than 1024 bytes, or not UTF-8")]
     Shape,
@@ -61,8 +67,16 @@ impl PinSource {
                 checked(&Zeroizing::new(env::var(name).map_err(|_| PinError::Env(name.clone()))?))
             }
             Self::Keypad => Err(PinError::NoKeypad),
+            Self::Operator => Err(PinError::Operator),
         }
     }
+}
+
+/// What the keeper writes into the pipe, which it closes then.
+pub(super) fn read_handed(pipe: OwnedFd) -> Result<Pin, PinError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PIN + 1));
+    PipeReader::from(pipe).take(LIMIT).read_to_end(&mut bytes).map_err(|_| PinError::Operator)?;
+    if bytes.is_empty() { Err(PinError::Operator) } else { text(&bytes) }
 }
 
 fn read_credential(name: &str) -> Result<Pin, PinError> {
@@ -86,15 +100,19 @@ fn read_file(path: &Path, private: bool) -> Result<Pin, PinError> {
     if private && mode & 0o077 != 0 {
         return Err(PinError::Exposed(path.to_owned(), mode));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_PIN).unwrap_or(0) + 1));
-    file.take(MAX_PIN + 1).read_to_end(&mut bytes).map_err(failed)?;
-    checked(&Zeroizing::new(std::str::from_utf8(&bytes).map_err(|_| PinError::Shape)?.to_owned()))
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PIN + 1));
+    file.take(LIMIT).read_to_end(&mut bytes).map_err(failed)?;
+    text(&bytes)
+}
+
+fn text(bytes: &[u8]) -> Result<Pin, PinError> {
+    checked(&Zeroizing::new(std::str::from_utf8(bytes).map_err(|_| PinError::Shape)?.to_owned()))
 }
 
 fn checked(text: &Zeroizing<String>) -> Result<Pin, PinError> {
     let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.is_empty() || line.len() > 1024 || line.contains(['\n', '\0']) {
+    if line.is_empty() || line.len() > MAX_PIN || line.contains(['\n', '\0']) {
         return Err(PinError::Shape);
     }
     Ok(Pin::new(Zeroizing::new(line.to_owned())))

@@ -8,7 +8,7 @@ use cryptoki::{
 };
 
 use super::{
-    Error, TokenConfig, attributes, fault,
+    Error, PinSource, TokenConfig, attributes, fault,
     index::find,
     mechanism::{Hashing, sign},
     process::harden,
@@ -70,11 +70,17 @@ fn checks(config: &TokenConfig, report: &mut Report) -> Option<()> {
         format!("label {:?}, serial {:?}, {} {}, firmware {}", info.label, info.serial, info.manufacturer, info.model, info.firmware)
     })?;
     report.add("token flags", token.check_flags().map_err(|e| explain(&e)), |()| "nothing speaks against a login".to_owned())?;
+    if config.pin == PinSource::Operator {
+        let text = "is the operator's, who enters it with `passkey-hsm hsm activate`: nothing after this step was tried";
+        report.add("pin", Ok(text), |text| (*text).to_owned());
+        return None;
+    }
     let pin = token.pin(&config.pin).map_err(|e| format!("{e}; {PIN_ADVICE}"));
     report.add("pin", pin, |pin| {
         if pin.is_some() { "can be read, by its owner alone" } else { "is entered at the token's keypad" }.to_owned()
     })?;
-    let session = report.add("login", token.login(&config.pin).map_err(|e| explain(&e)), |_| "the token accepts the PIN".to_owned())?;
+    let session = report
+        .add("login", token.login(|token| token.pin(&config.pin)).map_err(|e| explain(&e)), |_| "the token accepts the PIN".to_owned())?;
     drop(turn);
     report.add("mechanisms", mechanisms(&module, token.slot), Clone::clone)?;
     report.add("test signature", test_signature(&session), Clone::clone)?;

@@ -153,14 +153,14 @@ impl Token<'_> {
     }
 
     /// Opens the anchor session and logs in: every other session of the process inherits the login, and loses it with this one.
-    pub(super) fn login(&self, pin: &PinSource) -> Result<Session, Error> {
+    pub(super) fn login(&self, pin: impl FnOnce(&Self) -> Result<Option<Pin>, PinError>) -> Result<Session, Error> {
         self.check_flags()?;
         let anchor = self
             .module
             .pkcs11
             .open_rw_session(self.slot)
             .map_err(|e| Error::Module(format!("cannot open a session: {}", fault::name(&e))))?;
-        let pin = self.pin(pin).map_err(|e| Error::Configuration(e.to_string()))?;
+        let pin = pin(self).map_err(|e| Error::Configuration(e.to_string()))?;
         match anchor.login(UserType::User, pin.map(|pin| AuthPin::from(pin.expose())).as_ref()) {
             Ok(()) | Err(P11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(anchor),
             Err(e) if fault::login_may_be_retried(&e) => Err(Error::Module(format!("cannot log in: {}", fault::name(&e)))),

@@ -90,6 +90,8 @@ const CHALLENGE: &str = "Bearer realm=\"passkey-hsm admin\"";
 
 /// Who calls, or why that is nobody. Says nothing of what was shown.
 async fn recognize(state: &AppState, parts: &Parts) -> Result<Result<Caller, &'static str>, Error> {
+    use Credentials as C;
+
     let token = match bearer(&parts.headers) {
         Ok(token) => token,
         Err(why) => return Ok(Err(why)),
@@ -100,7 +102,6 @@ async fn recognize(state: &AppState, parts: &Parts) -> Result<Result<Caller, &'s
         Some(Peer::Network { certificate, .. }) => (certificate.as_ref(), state.admin.credentials),
         None => return Ok(Err("the connection is unknown")),
     };
-    use Credentials as C;
     let shown = match (credentials, token, certificate) {
         (C::Token | C::Either, Some(token), _) | (C::Both, Some(token), Some(_)) => Shown::Token(token),
         (C::Certificate, _, Some(certificate)) | (C::Either, None, Some(certificate)) => Shown::Certificate(certificate),
@@ -228,6 +229,11 @@ impl Command {
         let members = self.object.members()?;
         let by = self.by(&members)?;
         Ok((members, by))
+    }
+
+    /// Wipes the body, which has a secret in it. What the connection's own buffer holds is beyond that.
+    pub(super) fn wipe(self) {
+        self.object.wipe();
     }
 
     fn by(&self, members: &Members<'_>) -> Result<By, Error> {

@@ -49,10 +49,14 @@ pub(super) async fn ready(State(state): State<AppState>) -> Response {
 }
 
 fn describe(status: &Status) -> String {
+    // What an operator has to do is worth saying even while everything still signs.
+    let advice = status.activation.advice();
     let trouble = status.stopped.iter().chain(status.processes.iter().filter_map(|p| p.last_error.as_ref()));
-    let trouble: Vec<_> = trouble.map(String::as_str).collect();
+    let mut trouble: Vec<_> = trouble.map(String::as_str).collect();
+    trouble.dedup();
     let up = format!("{} of {} signer processes up", status.up(), status.processes.len());
-    if status.ready || trouble.is_empty() { up } else { format!("{up}: {}", trouble.join("; ")) }
+    let told = advice.into_iter().chain(trouble).collect::<Vec<_>>().join("; ");
+    if told.is_empty() || (status.ready && advice.is_none()) { up } else { format!("{up}: {told}") }
 }
 
 pub(super) async fn metrics(State(state): State<AppState>) -> Response {

@@ -1,10 +1,11 @@
 //! The admin API within the process that asks: for commands, where no server runs that could be asked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{Router, body::HttpBody};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::{Method, Request, header};
+use hyper::{Request, Response};
 use rustix::process::geteuid;
 use tower::ServiceExt as _;
 
@@ -21,25 +22,14 @@ pub struct Local {
     uid: u32,
 }
 
-/// What was answered.
-#[derive(Debug)]
-pub struct LocalAnswer {
-    /// The status code.
-    pub status: u16,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-/// The most bytes of a body: what is attached to a key, in base64, is the largest.
-const BODY_LIMIT: usize = 4 << 20;
-
 impl Local {
-    /// Routes to these services.
-    pub fn new(services: Services) -> Self {
+    /// Routes to these services; bodies may have `body_limit` bytes.
+    pub fn new(services: Services, body_limit: usize) -> Self {
         let state = AppState {
             services,
-            body_limit: BODY_LIMIT,
-            body_timeout: std::time::Duration::from_secs(10),
+            body_limit,
+            // It is there already.
+            body_timeout: Duration::from_mins(1),
             trusted_proxies: Arc::new(TrustedProxies::default()),
             metrics: Metrics(Arc::new(String::new)),
             dev: None,
@@ -48,32 +38,18 @@ impl Local {
         Self { router: admin_router(state), uid: geteuid().as_raw() }
     }
 
-    /// Asks; `target` is the path with its query, `authorization` the header with a bearer token.
+    /// Asks, with a request that is whole: `Host`, and `Content-Type` where it has a body.
     ///
     /// # Errors
-    /// When `target` or `authorization` cannot be part of a request.
-    pub async fn call(
-        &self,
-        method: &Method,
-        target: &str,
-        authorization: Option<&str>,
-        body: Option<Vec<u8>>,
-    ) -> Result<LocalAnswer, hyper::http::Error> {
-        let mut request = Request::builder().method(method).uri(target).header(header::HOST, "localhost");
-        if let Some(authorization) = authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        let mut request = request.body(Body::from(body.unwrap_or_default()))?;
+    /// When the answer broke off.
+    pub async fn call<B>(&self, request: Request<B>) -> Result<Response<Bytes>, Box<dyn std::error::Error + Send + Sync>>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    {
+        let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(Peer::Local { uid: self.uid });
-        let response = match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
-        Ok(LocalAnswer { status, body })
+        let response = self.router.clone().oneshot(request).await.map_err(|never| match never {})?;
+        let (parts, body) = response.into_parts();
+        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
     }
 }

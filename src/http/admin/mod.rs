@@ -1,10 +1,20 @@
 //! The admin listener: the operators' API, health, metrics, and a page about the public API. Bound to loopback unless an operator says otherwise.
 
 mod admins;
+mod approvals;
+mod audit_logs;
 mod caller;
 mod health;
+mod hsm;
+mod inventory;
+mod key_json;
 mod local;
 mod operations;
+mod secrets;
+mod settings;
+mod signing_keys;
+mod tenants;
+mod users;
 
 use std::fmt;
 
@@ -19,7 +29,7 @@ use serde_json::Value;
 use self::caller::Need;
 pub use self::{
     caller::{AdminAccess, Credentials},
-    local::{Local, LocalAnswer},
+    local::Local,
 };
 use super::{
     AppState, Error,
@@ -27,6 +37,10 @@ use super::{
     openapi::{self, Document},
     public,
 };
+
+/// The bytes that a body may have, whatever less the public API's may: a vendor's attestation of a key has up to 1 MiB, and is sent in base64.
+/// No stranger's body is read.
+pub(super) const BODY_LIMIT: usize = 2 << 20;
 
 /// Where the metrics are read, in Prometheus' text form.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use hyper::{Method, header};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-pub(super) use self::schemas::{credential_id, reference, user_id};
+pub(super) use self::schemas::{audit_event, credential_id, reference, user_id};
 use super::AppState;
 use crate::domain::Permission;
 

@@ -151,7 +151,8 @@ fn credential() -> Value {
     })
 }
 
-fn audit_event() -> Value {
+/// An event as a tenant sees it.
+pub(in crate::http) fn audit_event() -> Value {
     let bounded = || json!({"type": "string", "maxLength": RequestMeta::MAX_CHARS});
     let uuid = || json!({"type": "string", "format": "uuid"});
     let instant = || json!({"type": "string", "format": "date-time"});

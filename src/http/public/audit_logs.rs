@@ -11,7 +11,7 @@ use crate::{
 
 /// An event, its members in the contract's order; `credential_id` is ours.
 #[derive(Debug, Serialize)]
-struct Entry {
+pub(in crate::http) struct Entry {
     id: String,
     #[serde(rename = "type")]
     event_type: &'static str,
@@ -47,7 +47,7 @@ pub(super) async fn list(
 }
 
 /// What the query asks for; a filter without a value lets everything through, but an instant must be one.
-fn parse(query: &Query) -> Result<AuditFilter, Error> {
+pub(in crate::http) fn parse(query: &Query) -> Result<AuditFilter, Error> {
     let instant = |name| query.text(name)?.map(Instant::parse).transpose().map_err(Error::unprocessable);
     let text = |name| Ok::<_, Error>(query.text(name)?.filter(|value| !value.is_empty()).map(str::to_owned));
     // One at a time, as the contract has it, or in a list, as its specification says. A type that there is not has no events.

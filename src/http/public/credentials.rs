@@ -22,7 +22,7 @@ use crate::{
 
 /// A credential as the contract shows it, in the contract's order.
 #[derive(Debug, Serialize)]
-pub(super) struct CredentialResponse {
+pub(in crate::http) struct CredentialResponse {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,

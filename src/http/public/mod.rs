@@ -24,7 +24,13 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::Url;
 
-pub(super) use self::{call::InitializeResponse, status::page as status_page};
+pub(super) use self::{
+    audit_logs::{Entry, parse as parse_audit_filter},
+    call::InitializeResponse,
+    credentials::CredentialResponse,
+    status::page as status_page,
+    transactions::TransactionResponse,
+};
 use super::{
     AppState, Error, cors, dev, extract,
     openapi::{self, Document},

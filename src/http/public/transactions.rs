@@ -20,7 +20,7 @@ use crate::{
 
 /// A transaction as the contract shows it, in the contract's order; the last three members are ours.
 #[derive(Debug, Serialize)]
-pub(super) struct TransactionResponse {
+pub(in crate::http) struct TransactionResponse {
     id: String,
     identifier: String,
     /// JSON, in a string.

@@ -101,7 +101,7 @@ impl Acts {
         tenant: TenantId,
         settings: &TenantSettings,
         approval: Option<&Approval>,
-        _by: &By,
+        by: &By,
     ) -> Result<Outcome, Error> {
         if let Some(approval) = approval {
             let types = Some(vec![AuditEventType::TenantConfigChanged, AuditEventType::KeyPolicyChanged]);
@@ -110,15 +110,14 @@ impl Acts {
                 return Err(Error::Conflict("the tenant was configured anew after this was asked for: ask again".to_owned()));
             }
         }
-        let config = self.tenants.get(tenant).await?.config;
-        let change = UpdateTenant { display_name: None, config, settings: Some(settings.clone()) };
-        self.tenants.update(tenant, change).await?;
+        let change = UpdateTenant { settings: Some(settings.clone()), ..UpdateTenant::default() };
+        self.tenants.update(tenant, change, by).await?;
         Ok(Outcome::Done)
     }
 
-    async fn delete_tenant(&self, tenant: TenantId, _by: &By) -> Result<Outcome, Error> {
-        let _ = tenant;
-        Ok(crate::storage::unbuilt()?)
+    async fn delete_tenant(&self, tenant: TenantId, by: &By) -> Result<Outcome, Error> {
+        self.tenants.delete(tenant, by).await?;
+        Ok(Outcome::Done)
     }
 
     /// Gives the signer processes the PIN, and writes down whether the token took it.
@@ -140,12 +139,7 @@ impl Acts {
     }
 
     fn hsm_event(&self, event_type: AuditEventType, by: &By) -> AuditEvent {
-        AuditEvent {
-            actor: Some(by.actor.to_string()),
-            reason: by.reason.clone(),
-            meta: by.meta.clone(),
-            ..api_keys::event(&self.context, AuditEvent::DEPLOYMENT, event_type)
-        }
+        api_keys::event(&self.context, AuditEvent::DEPLOYMENT, event_type, by)
     }
 
     /// Writes down what came of an approved act.

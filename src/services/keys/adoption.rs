@@ -5,6 +5,7 @@ use openssl::pkey::PKey;
 use super::{AdoptKey, By, Error, Keys, generation::ready};
 use crate::{
     domain::{AuditEventType, KeyId, KeyOrigin, KeyPlan, SigningKey, TenantId},
+    failpoint,
     hsm::{self, AdoptRequest, GeneratedKey},
 };
 
@@ -12,7 +13,7 @@ impl Keys {
     /// Takes over a key that a ceremony made on the token. A tenant that never had a key can sign with it at once: its plan is then to activate,
     /// and nobody has cached a JWKS.
     ///
-    /// The token is asked first and not changed: there is no intent that could be left behind.
+    /// The token is asked first, and not changed: an intent that is left behind is given up, for there is nothing to finish.
     pub async fn adopt(&self, tenant: TenantId, adopt: &AdoptKey, by: &By) -> Result<SigningKey, Error> {
         let tenant = self.tenant(tenant).await?;
         if adopt.cka_id.is_none() && adopt.label.is_none() {
@@ -25,16 +26,11 @@ impl Keys {
         let found = self.context.signer.adopt(&request).await.map_err(not_adopted)?;
         self.unowned(&found).await?;
 
-        let bits = rsa_bits_of(adopt, &found)?;
-        let key = SigningKey {
-            public_key: Some(found.public_key),
-            cka_id: Some(found.cka_id),
-            token_serial: Some(found.token_serial),
-            evidence: Some(found.evidence),
-            origin: KeyOrigin::Adopted,
-            ..SigningKey::intent(kid, tenant.id, adopt.algorithm, bits, adopt.plan, now)
-        };
-        self.begin(&key, AuditEventType::SigningKeyAdopted, by).await?;
+        let intent = SigningKey::intent(kid, tenant.id, adopt.algorithm, rsa_bits_of(adopt, &found)?, adopt.plan, now);
+        let intent = SigningKey { origin: KeyOrigin::Adopted, ..intent };
+        self.begin(&intent, AuditEventType::SigningKeyRequested, by).await?;
+        failpoint::hit("key.intent_written");
+        let key = self.complete(intent, found, AuditEventType::SigningKeyAdopted, by).await?;
         self.sign_at_once(&key, by).await?;
         self.get(kid).await
     }

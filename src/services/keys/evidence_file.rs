@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::KeyDossier;
 use crate::{
-    domain::{AuditEvent, KeyEvidence, KeyId, SigningAlgorithm},
+    domain::{AuditEvent, KeyEvidence, KeyId, SigningAlgorithm, hex},
     hsm::{thumbprint, verify_evidence},
     services::Error,
 };
@@ -176,10 +176,6 @@ fn check(file: &[u8], finding: &mut KeyFinding) -> Result<(), String> {
 
 fn decode(what: &str, text: &str) -> Result<Vec<u8>, String> {
     URL_SAFE_NO_PAD.decode(text).map_err(|e| format!("{what} is not base64url: {e}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Keys that are made: the intent first, then the pair on the token, then what it became. Whatever dies in between, the intent names what is
 //! left, and making it again takes over what is there.
 
-use super::{By, Context, Error, Keys, NewKey, rules, settle};
+use super::{By, Context, Error, Keys, NewKey, contended, rules, settle};
 use crate::{
     domain::{
         AuditEventType, KeyId, KeyOrigin, KeyPlan, KeyRefusal, KeyRule, KeyState, SigningAlgorithm, SigningKey, TenantId, TenantSettings,
         rsa_bits,
     },
     failpoint,
-    hsm::{self, GenerateRequest},
+    hsm::{self, GenerateRequest, GeneratedKey},
 };
 
 impl Keys {
@@ -55,8 +55,12 @@ impl Keys {
         Err(rules::one_pending(pending).into())
     }
 
-    /// The second and third part of [`Keys::generate`], which can be done again.
+    /// The second and third part of [`Keys::generate`], which can be done again. An intent to adopt a key is given up: which one that was is not
+    /// known any more.
     pub(super) async fn make(&self, intent: SigningKey, by: &By) -> Result<SigningKey, Error> {
+        if intent.origin == KeyOrigin::Adopted {
+            return self.end(intent.id, true, by).await;
+        }
         let actor = by.actor.to_string();
         let (kid, algorithm, now) = (intent.id, intent.algorithm, self.context.clock.now());
         let request = GenerateRequest { kid, algorithm, rsa_bits: intent.rsa_bits, now, actor: &actor };
@@ -66,24 +70,37 @@ impl Keys {
             made => made?,
         };
         failpoint::hit("key.generated");
+        self.complete(intent, made, AuditEventType::SigningKeyGenerated, by).await
+    }
+
+    /// Writes down what there is on the token.
+    pub(super) async fn complete(
+        &self,
+        intent: SigningKey,
+        made: GeneratedKey,
+        event_type: AuditEventType,
+        by: &By,
+    ) -> Result<SigningKey, Error> {
         let key = SigningKey {
             public_key: Some(made.public_key),
             cka_id: Some(made.cka_id),
             token_serial: Some(made.token_serial),
             evidence: Some(made.evidence),
-            origin: KeyOrigin::Generated,
             ..intent
         };
-        let event = self.event(&key, AuditEventType::SigningKeyGenerated, by);
+        let event = self.event(&key, event_type, by);
         let completed = self.context.store.complete_signing_key(&key, &event).await;
         let completed = settle(&self.context, &event, completed, || true).await?;
         failpoint::hit("key.completed");
-        let key = self.get(kid).await?;
-        // Whoever else finished it did the same; only a key that was given up meanwhile is another thing.
-        if !completed {
-            rules::was_made(&key)?;
+        let key = self.get(key.id).await?;
+        if completed || key.public_key.is_some() {
+            return Ok(key);
         }
-        Ok(key)
+        // It was given up meanwhile, and perhaps destroyed before the token made it: nothing of it must stay.
+        if key.origin == KeyOrigin::Generated {
+            self.context.signer.destroy(key.id, None).await?;
+        }
+        Err(rules::in_state(&key, &[KeyState::Pending]).and_then(|()| rules::private_half(&key)).err().map_or_else(contended, Error::from))
     }
 
     /// Gives up an intent, after seeing to it that nothing of it is on the token. Returns why.

@@ -23,10 +23,10 @@ mod trouble;
 
 use std::time::Duration;
 
-pub(super) use self::policy::settings_changed;
+pub(super) use self::policy::{changes_keys, settings_changed};
 pub use self::{
     evidence_file::{KeyFinding, evidence_file, verify_key_evidence},
-    scheduler::Scheduler,
+    scheduler::{Scheduler, describe_key_metrics},
 };
 use super::{Context, Error, Tokens, vouching::settle};
 use crate::{
@@ -91,6 +91,7 @@ pub struct Rotate {
 
 /// What came of a rotation.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one for each rotation, moved a few times")]
 pub enum Rotation {
     /// The first signs now, in the place of the second.
     Done(SigningKey, Option<SigningKey>),
@@ -192,7 +193,7 @@ const KEY_CHANGES: &str = "key_changes_total";
 
 /// When the successor of a key that begins to sign now is due. Up to a twentieth sooner than the policy's period, by the key's id: keys that
 /// were made together are not replaced together.
-fn rotate_after(policy: &KeyPolicy, kid: KeyId) -> Option<Duration> {
+pub(super) fn rotate_after(policy: &KeyPolicy, kid: KeyId) -> Option<Duration> {
     let [a, b, ..] = *kid.as_bytes();
     let sooner = u32::from(u16::from_be_bytes([a, b]));
     policy.period().map(|period| period.saturating_sub(period / 20 * sooner / u32::from(u16::MAX)))
@@ -211,14 +212,15 @@ mod tests {
     fn successors_are_due_a_little_before_the_period_is_over_and_not_all_at_once() {
         let policy = KeyPolicy::default();
         let period = policy.period().unwrap();
+        let soonest = period.saturating_sub(period / 20);
         let due = |first: [u8; 2]| {
             let mut bytes = [7; 16];
             bytes[..2].copy_from_slice(&first);
             rotate_after(&policy, KeyId::from_uuid(uuid::Uuid::from_bytes(bytes))).unwrap()
         };
         assert_eq!(due([0, 0]), period);
-        assert_eq!(due([255, 255]), period - period / 20);
-        assert!(due([128, 0]) < period && due([128, 0]) > period - period / 20);
+        assert_eq!(due([255, 255]), soonest);
+        assert!(due([128, 0]) < period && due([128, 0]) > soonest);
         let never: KeyPolicy = serde_json::from_value(serde_json::json!({ "period_seconds": null })).unwrap();
         assert_eq!(rotate_after(&never, KeyId::from_uuid(uuid::Uuid::nil())), None);
     }

@@ -1,7 +1,7 @@
 //! What a change of a tenant's settings means for the keys that it has.
 
 use super::{By, Context, Error, Keys, Tokens, activation::is_of_choice, rotate_after};
-use crate::domain::{AuditEventType, KeyState, SigningKey, TenantId, TenantSettings};
+use crate::domain::{KeyState, SigningKey, TenantId, TenantSettings};
 
 /// Brings a tenant's keys in line with its new settings. That verifiers may still hold what was served under the old ones was written down with
 /// the settings themselves.
@@ -47,8 +47,8 @@ impl Keys {
     }
 }
 
-/// What is recorded of a change of settings beside that it was made: nothing where it does not concern keys.
-pub(in crate::services) fn changes_keys(old: &TenantSettings, new: &TenantSettings) -> Option<AuditEventType> {
+/// Whether a change of settings concerns keys.
+pub(in crate::services) fn changes_keys(old: &TenantSettings, new: &TenantSettings) -> bool {
     let of = |s: &TenantSettings| (s.keys, s.algorithm, s.key_bits());
-    (of(old) != of(new)).then_some(AuditEventType::KeyPolicyChanged)
+    of(old) != of(new)
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{Actor, KeyPlan, KeyState, RequestMeta, SigningKey, TenantId},
-    services::Services,
+    services::{Services, Tenants},
     storage::DueKeys,
 };
 
@@ -28,6 +28,9 @@ const LEASE: &str = "scheduler";
 const LEASE_TTL: Duration = Duration::from_secs(5);
 /// When a holder that has much to do makes sure that it still holds it.
 const RENEWAL: Duration = Duration::from_secs(1);
+
+/// One of so many ticks is a server's turn whose HSM is away.
+const TURNS_WITHOUT_HSM: u32 = 5;
 
 /// How much is done of each kind at one go.
 const BATCH: u32 = 500;
@@ -47,6 +50,15 @@ const DUE: &str = "keys_due";
 /// Counter, label `step`: what was due and could not be done.
 const FAILURES: &str = "scheduler_failures_total";
 
+/// Tells the recorder what the names mean. Call once, after it was installed.
+pub fn describe_key_metrics() {
+    metrics::describe_gauge!(LEASE_HELD, "Whether this server does what is due with keys");
+    metrics::describe_gauge!(LAST_TICK, "When this server last finished doing what was due with keys, in seconds since the Unix epoch");
+    metrics::describe_gauge!(DUE, "What was due with keys when it was last looked at");
+    metrics::describe_counter!(FAILURES, "What was due with keys and could not be done");
+    metrics::describe_counter!(super::KEY_CHANGES, "Changes of signing keys made by this process");
+}
+
 /// What runs in every server. See ADR 0011.
 #[derive(Debug, Clone)]
 pub struct Scheduler(Arc<Inner>);
@@ -55,8 +67,11 @@ pub struct Scheduler(Arc<Inner>);
 struct Inner {
     context: Context,
     keys: Keys,
+    tenants: Tenants,
     follower: Follower,
     troubles: Troubles,
+    /// Ticks in a row in which the HSM was away.
+    without_hsm: AtomicU32,
     /// Whether active keys have been looked through for those that have no date for their successor.
     scheduled: AtomicBool,
 }
@@ -66,8 +81,16 @@ impl Scheduler {
     pub fn new(services: &Services) -> Self {
         let context = services.context.clone();
         let follower = Follower::new(context.clone(), services.tokens.clone());
-        let keys = services.keys.clone();
-        Self(Arc::new(Inner { context, keys, follower, troubles: Troubles::default(), scheduled: AtomicBool::new(false) }))
+        let (keys, tenants) = (services.keys.clone(), services.tenants.clone());
+        Self(Arc::new(Inner {
+            context,
+            keys,
+            tenants,
+            follower,
+            troubles: Troubles::default(),
+            without_hsm: AtomicU32::new(0),
+            scheduled: AtomicBool::new(false),
+        }))
     }
 
     /// Says that this server is there, and which changes of keys its JWKS have: it looks at what it serves, and beats. Once.
@@ -80,22 +103,19 @@ impl Scheduler {
     /// Each is a conditional statement, so that a lease that changes hands in the middle does no harm. What fails is logged once for each cause,
     /// keeps nothing else from being done, and is tried again.
     pub async fn tick(&self) -> Result<u32, Error> {
-        let held = self.0.hold().await;
+        let turn = self.0.takes_its_turn();
+        let held = if turn { self.0.hold().await } else { Ok(false) };
         metrics::gauge!(LEASE_HELD).set(f64::from(u8::from(matches!(held, Ok(true)))));
         if !held? {
             self.0.scheduled.store(false, Ordering::Relaxed);
             return Ok(0);
         }
-        if !self.0.scheduled.load(Ordering::Relaxed) {
-            self.0.schedule_all().await?;
-            self.0.scheduled.store(true, Ordering::Relaxed);
+        let done = self.0.do_what_is_due().await;
+        // Whoever has an HSM can go on at once.
+        if !self.0.has_hsm() {
+            self.0.context.store.release_lease(LEASE, self.0.context.replica).await?;
         }
-        let due = self.0.context.store.due_keys(LEFT_BEHIND, BATCH).await?;
-        report(&due);
-        let done = Round::new(&self.0, due.intents_of_last_minute).run(due).await?;
-        self.0.troubles.forget(Instant::now());
-        metrics::gauge!(LAST_TICK).set(u32::try_from(self.0.context.clock.now().as_secs()).unwrap_or(u32::MAX));
-        Ok(done)
+        done
     }
 
     /// Gives lease and replica back, at an orderly end.
@@ -107,6 +127,32 @@ impl Scheduler {
 }
 
 impl Inner {
+    fn has_hsm(&self) -> bool {
+        self.context.signer.status().up() > 0
+    }
+
+    /// A server whose HSM is away leaves what is due to others, but for what needs none, now and then: nobody else may be there.
+    fn takes_its_turn(&self) -> bool {
+        if self.has_hsm() {
+            self.without_hsm.store(0, Ordering::Relaxed);
+            return true;
+        }
+        self.without_hsm.fetch_add(1, Ordering::Relaxed).is_multiple_of(TURNS_WITHOUT_HSM)
+    }
+
+    async fn do_what_is_due(&self) -> Result<u32, Error> {
+        if !self.scheduled.load(Ordering::Relaxed) {
+            self.schedule_all().await?;
+            self.scheduled.store(true, Ordering::Relaxed);
+        }
+        let due = self.context.store.due_keys(LEFT_BEHIND, BATCH).await?;
+        report(&due);
+        let done = Round::new(self, due.intents_of_last_minute).run(due).await?;
+        self.troubles.forget(Instant::now());
+        metrics::gauge!(LAST_TICK).set(u32::try_from(self.context.clock.now().as_secs()).unwrap_or(u32::MAX));
+        Ok(done)
+    }
+
     async fn hold(&self) -> Result<bool, Error> {
         Ok(self.context.store.hold_lease(LEASE, self.context.replica, LEASE_TTL).await?)
     }
@@ -162,13 +208,12 @@ enum Needs {
 impl<'a> Round<'a> {
     fn new(inner: &'a Inner, intents: u32) -> Self {
         let now = Instant::now();
-        let up = inner.context.signer.status().up() > 0;
         let left = inner.context.governance.generations_per_minute.saturating_sub(intents);
         Self {
             inner,
             generations: AtomicU32::new(left),
             renewed: now,
-            hsm_until: if up { now + HSM_TIME } else { now },
+            hsm_until: if inner.has_hsm() { now + HSM_TIME } else { now },
             over: false,
             done: 0,
         }
@@ -190,6 +235,8 @@ impl<'a> Round<'a> {
         self.each("generate", token, of_keys(due.to_generate), |k| async move { keys.make(k, by).await.map(|_| true) }).await?;
         let lacking = due.lacking_standby.into_iter().map(|tenant| (tenant.as_uuid(), tenant)).collect();
         self.each("standby", token, lacking, |tenant| inner.make_standby(tenant, &generations)).await?;
+        let purge = || async { inner.tenants.purge_due().await.map(|n| n > 0) };
+        self.each("purge", db, vec![(Uuid::nil(), ())], |()| purge()).await?;
         Ok(self.done)
     }
 

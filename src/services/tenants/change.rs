@@ -4,8 +4,11 @@ use serde_json::Value;
 
 use super::{Error, Tenants, event};
 use crate::{
-    domain::{AuditEvent, AuditEventType, Tenant, TenantConfig, TenantId, TenantSettings},
-    services::{keys::By, vouching::settle},
+    domain::{AuditEvent, AuditEventId, AuditEventType, Tenant, TenantConfig, TenantId, TenantSettings},
+    services::{
+        keys::{By, changes_keys, settings_changed},
+        vouching::settle,
+    },
 };
 
 /// A change of what a tenant has chosen. What is `None` stays.
@@ -27,8 +30,22 @@ impl Tenants {
         let event = event(&self.context, id, AuditEventType::TenantConfigChanged, by);
         let event = AuditEvent { reason: Some(reason(by, &changes(&before, &change)?)), ..event };
         let (name, config, settings) = (change.display_name.as_deref(), change.config.as_ref(), change.settings.as_ref());
-        let updated = self.context.store.update_tenant(id, name, config, settings, &event).await;
-        if settle(&self.context, &event, updated, || true).await? { Ok(()) } else { Err(Error::TenantNotFound(id)) }
+        let of_keys = settings.filter(|new| changes_keys(&before.settings, new)).map(|_| self.key_policy_changed(&event));
+        let events: Vec<_> = std::iter::once(event.clone()).chain(of_keys).collect();
+        let updated = self.context.store.update_tenant(id, name, config, settings, &events).await;
+        if !settle(&self.context, &event, updated, || true).await? {
+            return Err(Error::TenantNotFound(id));
+        }
+        match &change.settings {
+            Some(new) => settings_changed(&self.context, id, &before.settings, new, by).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The event of a change that concerns keys, beside that of the change itself.
+    fn key_policy_changed(&self, event: &AuditEvent) -> AuditEvent {
+        let id = AuditEventId::random(&*self.context.rng);
+        AuditEvent { id, event_type: AuditEventType::KeyPolicyChanged, ..event.clone() }
     }
 }
 

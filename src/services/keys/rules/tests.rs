@@ -22,7 +22,7 @@ fn pending() -> SigningKey {
 }
 
 /// A key that was made, and what its record says of it beside the necessary.
-fn made(attributes: Value) -> SigningKey {
+fn made(attributes: &Value) -> SigningKey {
     with_record(|kid, spki| json!({ "kid": kid, "algorithm": "ES256", "public_key": spki, "attributes": attributes }).to_string())
 }
 
@@ -66,11 +66,11 @@ fn what_signs_needs_a_successor_and_no_second_beside_it() {
 
 #[test]
 fn what_was_not_made_can_be_finished() {
-    assert_eq!(was_made(&made(json!({}))), Ok(()));
+    assert_eq!(was_made(&made(&json!({}))), Ok(()));
     let key = pending();
     let refusal = was_made(&key).unwrap_err();
     assert!(refusal.rule == KeyRule::State && refusal.detail.contains(&format!("key generate --resume {}", key.id)), "{refusal}");
-    assert!(one_pending(&key).detail.contains("--resume") && one_pending(&made(json!({}))).detail.contains("publish or retire"));
+    assert!(one_pending(&key).detail.contains("--resume") && one_pending(&made(&json!({}))).detail.contains("publish or retire"));
 }
 
 #[test]
@@ -101,10 +101,10 @@ fn no_key_signs_that_a_server_does_not_serve() {
 
 #[test]
 fn evidence_is_its_own() {
-    let key = made(json!({}));
+    let key = made(&json!({}));
     assert_eq!(rule(evidence(&key)), None);
     let without = SigningKey { evidence: None, ..key.clone() };
-    let of_another = SigningKey { evidence: made(json!({})).evidence, ..key.clone() };
+    let of_another = SigningKey { evidence: made(&json!({})).evidence, ..key.clone() };
     let mut altered = key.clone();
     altered.evidence.as_mut().unwrap().record.push(' ');
     let renamed = SigningKey { id: KeyId::random(&SystemRng), ..key };
@@ -119,14 +119,14 @@ fn a_strict_policy_wants_to_hear_all_of_it() {
     let strict: KeyPolicy = serde_json::from_value(json!({ "strict": true })).unwrap();
     let good = json!({ "CKA_LOCAL": true, "CKA_SENSITIVE": true, "CKA_ALWAYS_SENSITIVE": true, "CKA_EXTRACTABLE": false,
         "CKA_NEVER_EXTRACTABLE": true, "CKA_MODIFIABLE": false });
-    assert_eq!(rule(strict_policy(&strict, &made(good.clone()))), None);
+    assert_eq!(rule(strict_policy(&strict, &made(&good))), None);
     for (name, wanted) in STRICT {
         for other in [json!(!wanted), Value::Null, json!(i32::from(wanted))] {
             let mut attributes = good.clone();
             attributes[name] = other;
-            let refusal = strict_policy(&strict, &made(attributes.clone())).unwrap_err();
+            let refusal = strict_policy(&strict, &made(&attributes)).unwrap_err();
             assert!(refusal.rule == KeyRule::StrictPolicy && refusal.detail.contains(name), "{refusal}");
-            assert_eq!(rule(strict_policy(&KeyPolicy::default(), &made(attributes))), None);
+            assert_eq!(rule(strict_policy(&KeyPolicy::default(), &made(&attributes))), None);
         }
     }
     assert_eq!(rule(strict_policy(&strict, &pending())), Some(KeyRule::Evidence));
@@ -134,7 +134,7 @@ fn a_strict_policy_wants_to_hear_all_of_it() {
 
 #[test]
 fn a_rotation_is_undone_inside_its_window_alone() {
-    let before = SigningKey { state: KeyState::Retiring, keep_private_until: Some(LATER), ..made(json!({})) };
+    let before = SigningKey { state: KeyState::Retiring, keep_private_until: Some(LATER), ..made(&json!({})) };
     assert_eq!(rule(rollback(&before, NOW)), None);
     for bad in [
         SigningKey { state: KeyState::Retired, ..before.clone() },
@@ -151,7 +151,7 @@ fn a_rotation_is_undone_inside_its_window_alone() {
 
 #[test]
 fn a_private_half_is_there_and_on_this_token() {
-    let key = made(json!({}));
+    let key = made(&json!({}));
     assert_eq!(rule(private_half(&key)), None);
     assert_eq!(rule(private_half(&SigningKey { destroying_at: Some(NOW), ..key.clone() })), Some(KeyRule::PrivateHalf));
     assert_eq!(rule(private_half(&SigningKey { private_destroyed_at: Some(NOW), ..key.clone() })), Some(KeyRule::PrivateHalf));
