@@ -65,8 +65,8 @@ missing_packages() {
     have cc || have gcc || have clang || echo gcc libc6-dev
     have pkg-config || echo pkg-config
     have_openssl_headers || echo libssl-dev
+    if [ "$with_tests$with_clients" != nono ]; then have_postgres || echo postgresql; fi
     if [ "$with_tests" = yes ]; then
-        have_postgres || echo postgresql
         have_jwcrypto || echo python3-jwcrypto
         have "${CXX:-c++}" || echo g++
     fi
@@ -101,7 +101,7 @@ install_packages() { # packages...
         Linux) ;;
         Darwin)
             more=
-            if [ "$with_clients" = yes ]; then more=' node python go'; fi
+            if [ "$with_clients" = yes ]; then more=' node python go postgresql@17'; fi
             if [ "$with_tests" = yes ]; then more="$more postgresql@17 && pip3 install jwcrypto"; fi
             if [ "$with_browser" = yes ]; then more="$more && brew install --cask chromium"; fi
             advise "On macOS with Homebrew" "brew install softhsm opensc openssl@3 pkgconf$more"
@@ -110,7 +110,7 @@ install_packages() { # packages...
     esac
     if ! have apt-get; then
         more=
-        if [ "$with_clients" = yes ]; then more=' nodejs npm python3 golang'; fi
+        if [ "$with_clients" = yes ]; then more=' nodejs npm python3 golang postgresql-server'; fi
         if [ "$with_tests" = yes ]; then more="$more postgresql-server python3-jwcrypto gcc-c++"; fi
         if [ "$with_browser" = yes ]; then more="$more chromium"; fi
         advise "No apt-get here. On Fedora" "sudo dnf install softhsm opensc openssl-devel pkgconf-pkg-config gcc$more"

@@ -57,6 +57,25 @@ pub enum KeyChange {
     Plan(KeyPlan),
 }
 
+impl KeyChange {
+    /// What the unit of work that makes it is called.
+    pub const fn unit(&self) -> &'static str {
+        match self {
+            Self::Publish { .. } => "key_publish",
+            Self::Activate { .. } => "key_activate",
+            Self::Reinstate { .. } => "key_reinstate",
+            Self::Republish { .. } => "key_republish",
+            Self::Suspend(_) => "key_suspend",
+            Self::Retire => "key_retire",
+            Self::Withdraw => "key_withdraw",
+            Self::Compromise => "key_compromise",
+            Self::BeginDestruction { .. } => "key_begin_destruction",
+            Self::FinishDestruction => "key_finish_destruction",
+            Self::Plan(_) => "key_plan",
+        }
+    }
+}
+
 /// What becomes of the key that signs until now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leaving {

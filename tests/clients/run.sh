@@ -1,6 +1,6 @@
 #!/bin/sh
 # Tries the server with the clients that it is made for: make test-clients. With arguments only these tests: run.sh sdk browser
-# Needs node, npm, python3 with venv, go and chromium (softhsm-setup.sh --with-clients). What is installed stays in this folder's and the
+# Needs node, npm, python3 with venv, go, chromium and PostgreSQL (softhsm-setup.sh --with-clients). What is installed stays in this folder's and the
 # example's node_modules/ and in target/test-clients/, and is installed again when a lock file changes.
 set -eu
 cd "$(dirname "$0")/../.."

@@ -30,7 +30,7 @@ const MARKS: [&[u8]; 2] = [b"webauthn_registration_final_succeeded", b"COMMIT"];
 
 /// What the proxy does when it sees one of [`MARKS`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cut {
+pub(super) enum Cut {
     /// Nothing.
     Never,
     /// Cuts before the server of the database has seen it.
@@ -46,12 +46,18 @@ enum Cut {
 const CUTS: [Cut; 5] = [Cut::Never, Cut::Before, Cut::After, Cut::AfterForGood, Cut::Closed];
 
 /// A proxy in front of the shared PostgreSQL, on a Unix socket of its own.
-struct Proxy {
+pub(super) struct Proxy {
     dir: TempDir,
     mode: Arc<AtomicU8>,
 }
 
 impl Proxy {
+    /// In front of the server that this URL leads to.
+    pub(super) fn before(direct: &str) -> Self {
+        let (_, host) = direct.split_once("?host=").unwrap();
+        Self::start(Path::new(host).join(".s.PGSQL.5432"))
+    }
+
     fn start(upstream: PathBuf) -> Self {
         let dir = tempfile::Builder::new().prefix("pkhsm-px.").tempdir_in("/tmp").unwrap();
         let mode = Arc::new(AtomicU8::new(0));
@@ -66,7 +72,13 @@ impl Proxy {
         Self { dir, mode }
     }
 
-    fn set(&self, cut: Cut) {
+    /// The URL of a database behind it, from the one that leads there straight.
+    pub(super) fn url(&self, direct: &str) -> String {
+        let (base, _) = direct.split_once("?host=").unwrap();
+        format!("{base}?host={}", self.dir.path().display())
+    }
+
+    pub(super) fn set(&self, cut: Cut) {
         self.mode.store(cut as u8, Ordering::SeqCst);
     }
 }
@@ -126,9 +138,8 @@ struct Scene {
 
 async fn scene() -> Scene {
     let direct = postgres::Server::shared().empty_database().await;
-    let (base, host) = direct.split_once("?host=").unwrap();
-    let proxy = Proxy::start(Path::new(host).join(".s.PGSQL.5432"));
-    let server = Server::on(&format!("{base}?host={}", proxy.dir.path().display())).await;
+    let proxy = Proxy::before(&direct);
+    let server = Server::on(&proxy.url(&direct)).await;
     let tenant = server.create_tenant(&TenantSpec::default());
     Scene { proxy, server, tenant, direct }
 }

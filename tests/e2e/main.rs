@@ -34,6 +34,7 @@ mod page;
 mod parallel;
 mod registration;
 mod root_secret;
+mod rotation;
 mod signals;
 mod signing_keys;
 mod tokens;

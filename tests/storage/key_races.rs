@@ -169,10 +169,10 @@ mod killed {
         let standby = b.standby(tenant.id).await;
         let (keys, events) = (format!("{:?}", b.store.signing_keys().await.unwrap()), b.count("audit_events").await);
         let revision = b.store.key_revision().await.unwrap();
-        kill_victim(&b, "key_races::killed::victim", "storage.before_commit.key_change").await;
+        kill_victim(&b, "key_races::killed::victim", "storage.before_commit.key_activate").await;
         assert_eq!(format!("{:?}", b.store.signing_keys().await.unwrap()), keys, "as if it had not come");
         assert_eq!((b.count("audit_events").await, b.store.key_revision().await.unwrap()), (events, revision));
-        kill_victim(&b, "key_races::killed::victim", "storage.after_commit.key_change").await;
+        kill_victim(&b, "key_races::killed::victim", "storage.after_commit.key_activate").await;
         assert_eq!((b.key(active.id).await.state, b.key(standby.id).await.state), (KeyState::Retiring, KeyState::Active));
         assert_eq!((b.count("audit_events").await, b.store.key_revision().await.unwrap()), (events + 1, revision + 1));
     }

@@ -117,7 +117,13 @@ impl Server {
 
     /// A second server with the same token and data, ready, which prints into the same log.
     pub async fn beside(&self) -> Beside {
-        let (child, public, admin) = spawn(self.folder.path(), &self.spec, &self.log).await;
+        self.beside_with(self.spec.env.clone()).await
+    }
+
+    /// The same with another environment.
+    pub async fn beside_with(&self, env: Vec<(String, String)>) -> Beside {
+        let spec = ServerSpec { env, ..self.spec.clone() };
+        let (child, public, admin) = spawn(self.folder.path(), &spec, &self.log).await;
         let beside = Beside { child, public, admin };
         wait_until_ready(&beside.admin_api()).await;
         beside
@@ -303,6 +309,14 @@ pub struct Beside {
 }
 
 impl Beside {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
+    }
+
     pub fn api(&self) -> Api {
         Api::new(&format!("http://localhost:{}", self.public.port()))
     }

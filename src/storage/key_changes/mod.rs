@@ -71,7 +71,7 @@ impl Store {
         change: KeyChange,
         events: &[AuditEvent],
     ) -> Result<Option<SigningKey>, Error> {
-        self.write("key_change", (tenant, kid, change, events.to_vec()), |tx, (tenant, kid, change, events)| {
+        self.write(change.unit(), (tenant, kid, change, events.to_vec()), |tx, (tenant, kid, change, events)| {
             Box::pin(async move {
                 // In this order: the clock is read when nobody else can change keys any more.
                 let revision = revision::raise(tx).await?;

@@ -27,3 +27,11 @@ export async function stop(child, signal = 'SIGTERM') {
   await ended;
   clearTimeout(timer);
 }
+
+/** Sees to it that a child does not outlive this process, however that ends short of SIGKILL. */
+export function endWith(child, signal = 'SIGTERM') {
+  process.once('exit', () => child.kill(signal));
+  if (!signals) for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(name, () => process.exit(1));
+  signals = true;
+}
+let signals = false;
