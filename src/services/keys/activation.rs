@@ -144,9 +144,10 @@ impl Keys {
     }
 }
 
-/// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest.
+/// The published key that takes over first: of the tenant's own choice, not about to be destroyed, and the one that may sign the soonest.
 pub(super) fn standby<'a>(tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
-    keys.iter().filter(|k| k.state == KeyState::Published && is_of_choice(tenant, k)).min_by_key(|k| k.usable_from)
+    let can_sign = |k: &&SigningKey| k.state == KeyState::Published && rules::private_half(k).is_ok();
+    keys.iter().filter(can_sign).filter(|k| is_of_choice(tenant, k)).min_by_key(|k| k.usable_from)
 }
 
 /// Whether it is such a key as the tenant has chosen.
