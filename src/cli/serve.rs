@@ -96,6 +96,8 @@ pub(super) async fn serve(
     let public = tokio::spawn(public.serve(http::public_router(state.clone()), stopped.clone()));
     let socket = socket.map(|socket| tokio::spawn(socket.serve(http::admin_router(state.clone()), stopped.clone())));
     let admin = tokio::spawn(admin.serve(http::admin_router(state), stopped));
+    let dual_control = if setup.config.admin.dual_control { "on" } else { "off" };
+    tracing::info!(dual_control, "dual control is {dual_control}");
     tracing::info!(public = %addresses.public, admin = %addresses.admin, "listening on {} and, for operators, {}", addresses.public, addresses.admin);
     write_ready_file(args.ready_file.as_deref(), addresses)?;
     bound(addresses)?;
