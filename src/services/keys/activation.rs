@@ -61,7 +61,7 @@ impl Keys {
     /// that unless the exposure is accepted.
     async fn successor(&self, tenant: &Tenant, rotate: Rotate, by: &By) -> Result<Option<SigningKey>, Error> {
         let keys = self.list(tenant.id).await?;
-        if let Some(standby) = standby(tenant, &keys) {
+        if let Some(standby) = self.standby(tenant, &keys) {
             return Ok(Some(standby.clone()));
         }
         if rotate.emergency && !rotate.accept_exposure {
@@ -133,6 +133,15 @@ impl Keys {
         Err(contended())
     }
 
+    /// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest. Not one that went with a token
+    /// that was lost: there would be no way out of that.
+    pub(super) fn standby<'a>(&self, tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
+        let serial = self.context.signer.status().token.map(|token| token.serial);
+        let is_here = |k: &SigningKey| serial.as_ref().is_none_or(|serial| k.token_serial.as_ref() == Some(serial));
+        let ready = |k: &&SigningKey| k.state == KeyState::Published && is_of_choice(tenant, k) && is_here(k);
+        keys.iter().filter(ready).min_by_key(|k| k.usable_from)
+    }
+
     /// That verifiers were exposed to tokens that they may not be able to verify is part of the record.
     fn activated(&self, key: &SigningKey, exposed: bool, by: &By) -> AuditEvent {
         let event = self.event(key, AuditEventType::SigningKeyActivated, by);
@@ -142,11 +151,6 @@ impl Keys {
         let reason = event.reason.iter().fold("exposure accepted".to_owned(), |text, reason| format!("{text}: {reason}"));
         AuditEvent { reason: Some(reason), ..event }
     }
-}
-
-/// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest.
-pub(super) fn standby<'a>(tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
-    keys.iter().filter(|k| k.state == KeyState::Published && is_of_choice(tenant, k)).min_by_key(|k| k.usable_from)
 }
 
 /// Whether it is such a key as the tenant has chosen.
