@@ -144,12 +144,37 @@ impl Keys {
     }
 }
 
-/// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest.
+/// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest. Not one whose end was begun,
+/// which may take as long as the HSM is away.
 pub(super) fn standby<'a>(tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
-    keys.iter().filter(|k| k.state == KeyState::Published && is_of_choice(tenant, k)).min_by_key(|k| k.usable_from)
+    let may = |k: &&SigningKey| k.state == KeyState::Published && is_of_choice(tenant, k) && rules::private_half(k).is_ok();
+    keys.iter().filter(may).min_by_key(|k| k.usable_from)
 }
 
 /// Whether it is such a key as the tenant has chosen.
 pub(super) fn is_of_choice(tenant: &Tenant, key: &SigningKey) -> bool {
     (key.algorithm, key.rsa_bits) == (tenant.settings.algorithm, tenant.settings.key_bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{SystemRng, TenantConfig, TenantSettings, Timestamp};
+
+    #[test]
+    fn a_standby_whose_end_was_begun_is_in_nobodys_way() {
+        let id = TenantId::random(&SystemRng);
+        let (settings, created_at) = (TenantSettings::default(), Timestamp::from_millis(1));
+        let tenant = Tenant { id, display_name: "t".to_owned(), config, settings, created_at };
+        let published = |usable_from| SigningKey {
+            state: KeyState::Published,
+            usable_from: Some(Timestamp::from_millis(usable_from)),
+            ..SigningKey::intent(KeyId::random(&SystemRng), id, tenant.settings.algorithm, None, KeyPlan::None, created_at)
+        };
+        let (first, second) = (published(5), published(9));
+        assert_eq!(standby(&tenant, &[second.clone(), first.clone()]).map(|k| k.id), Some(first.id));
+        let ending = SigningKey { destroying_at: Some(created_at), ..first };
+        assert_eq!(standby(&tenant, &[ending.clone(), second.clone()]).map(|k| k.id), Some(second.id));
+        assert!(standby(&tenant, &[ending]).is_none());
+    }
 }
