@@ -164,6 +164,8 @@ mod tests {
     #[test]
     fn a_standby_whose_end_was_begun_is_in_nobodys_way() {
         let id = TenantId::random(&SystemRng);
+        let party = serde_json::json!({"id": "example.org", "display_name": "Example", "origins": ["https://example.org"]});
+        let config: TenantConfig = serde_json::from_value(serde_json::json!({"webauthn": {"relying_party": party}})).unwrap();
         let (settings, created_at) = (TenantSettings::default(), Timestamp::from_millis(1));
         let tenant = Tenant { id, display_name: "t".to_owned(), config, settings, created_at };
         let published = |usable_from| SigningKey {
