@@ -134,11 +134,12 @@ impl Keys {
     }
 
     /// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest. Not one that went with a token
-    /// that was lost: there would be no way out of that.
+    /// that was lost, out of which there would be no way; nor one whose end was begun, which may take as long as the HSM is away.
     pub(super) fn standby<'a>(&self, tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
         let serial = self.context.signer.status().token.map(|token| token.serial);
         let is_here = |k: &SigningKey| serial.as_ref().is_none_or(|serial| k.token_serial.as_ref() == Some(serial));
-        let ready = |k: &&SigningKey| k.state == KeyState::Published && is_of_choice(tenant, k) && is_here(k);
+        let ready =
+            |k: &&SigningKey| k.state == KeyState::Published && is_of_choice(tenant, k) && is_here(k) && rules::private_half(k).is_ok();
         keys.iter().filter(ready).min_by_key(|k| k.usable_from)
     }
 
@@ -156,4 +157,29 @@ impl Keys {
 /// Whether it is such a key as the tenant has chosen.
 pub(super) fn is_of_choice(tenant: &Tenant, key: &SigningKey) -> bool {
     (key.algorithm, key.rsa_bits) == (tenant.settings.algorithm, tenant.settings.key_bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{SystemRng, TenantConfig, TenantSettings, Timestamp};
+
+    #[test]
+    fn a_standby_whose_end_was_begun_is_in_nobodys_way() {
+        let id = TenantId::random(&SystemRng);
+        let party = serde_json::json!({"id": "example.org", "display_name": "Example", "origins": ["https://example.org"]});
+        let config: TenantConfig = serde_json::from_value(serde_json::json!({"webauthn": {"relying_party": party}})).unwrap();
+        let (settings, created_at) = (TenantSettings::default(), Timestamp::from_millis(1));
+        let tenant = Tenant { id, display_name: "t".to_owned(), config, settings, created_at };
+        let published = |usable_from| SigningKey {
+            state: KeyState::Published,
+            usable_from: Some(Timestamp::from_millis(usable_from)),
+            ..SigningKey::intent(KeyId::random(&SystemRng), id, tenant.settings.algorithm, None, KeyPlan::None, created_at)
+        };
+        let (first, second) = (published(5), published(9));
+        assert_eq!(standby(&tenant, &[second.clone(), first.clone()]).map(|k| k.id), Some(first.id));
+        let ending = SigningKey { destroying_at: Some(created_at), ..first };
+        assert_eq!(standby(&tenant, &[ending.clone(), second.clone()]).map(|k| k.id), Some(second.id));
+        assert!(standby(&tenant, &[ending]).is_none());
+    }
 }

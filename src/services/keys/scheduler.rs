@@ -296,7 +296,7 @@ impl Inner {
         let keys = self.keys.list(tenant.id).await?;
         let waits = |k: &&SigningKey| matches!(k.state, KeyState::Pending | KeyState::Published);
         // What is planned is done by other steps.
-        if keys.iter().filter(waits).any(|k| k.plan == KeyPlan::Activate) {
+        if keys.iter().filter(waits).any(|k| k.plan == KeyPlan::Activate && k.destroying_at.is_none()) {
             return Ok(false);
         }
         if self.keys.standby(&tenant, &keys).is_none() && !take(generations) {
