@@ -64,7 +64,8 @@ impl Keys {
     }
 
     /// Distrusts a key: it leaves the JWKS at once, and its private half is destroyed by the scheduler. Where it was active a standby takes over;
-    /// where there is none that may (or `accept_exposure` makes it), the tenant has no active key, and its finalizes answer 503.
+    /// where there is none that may (or `accept_exposure` makes it), the tenant has no active key, and its finalizes answer 503. Returns the key,
+    /// and the one that signs now.
     pub async fn compromise(&self, kid: KeyId, accept_exposure: bool, by: &By) -> Result<(SigningKey, Option<SigningKey>), Error> {
         for _ in 0..ATTEMPTS {
             let key = self.get(kid).await?;
@@ -72,7 +73,10 @@ impl Keys {
             let alive =
                 [KeyState::Pending, KeyState::Published, KeyState::Active, KeyState::Suspended, KeyState::Retiring, KeyState::Retired];
             rules::in_state(&key, &alive)?;
-            let heir = if key.state == KeyState::Active { self.heir(&key).await? } else { None };
+            let (heir, active) = match key.state {
+                KeyState::Active => (self.heir(&key).await?, None),
+                _ => (None, self.context.store.active_signing_key(key.tenant_id).await?),
+            };
             if let Some(heir) = &heir {
                 let leaves = Leaves { kid: Some(kid), to: KeyState::Compromised };
                 match self.take_over(heir.id, leaves, accept_exposure, by).await {
@@ -86,7 +90,7 @@ impl Keys {
                 if let Some(heir) = heir {
                     self.await_its_time(heir, by).await;
                 }
-                return Ok((distrusted, None));
+                return Ok((distrusted, active));
             }
         }
         Err(contended())

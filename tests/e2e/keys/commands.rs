@@ -155,8 +155,8 @@ async fn a_stopped_server_is_waited_for_and_exposure_is_accepted_on_record() {
     let keys = &scene.operator.keys;
     let standby = scene.ready_standby().await;
     scene.server.signal(Signal::STOP);
-    let fresh = keys.compromise(standby.id, false, &by("t")).await.unwrap().0;
-    assert_eq!(fresh.state, KeyState::Compromised);
+    let (distrusted, signs) = keys.compromise(standby.id, false, &by("t")).await.unwrap();
+    assert_eq!((distrusted.state, signs.map(|k| k.id)), (KeyState::Compromised, Some(scene.first())), "the tenant's key signs on");
     let second = scene.standby().await;
     refused(keys.activate(second.id, true, &by("t")).await, KeyRule::Replicas);
     scene.server.signal(Signal::CONT);
@@ -320,6 +320,11 @@ async fn a_private_half_that_is_gone_is_not_activated() {
     scene.operator.context.signer.destroy(standby.id, None).await.unwrap();
     refused(keys.activate(standby.id, false, &by("t")).await, KeyRule::PrivateHalf);
     refused(keys.rotate(scene.id, Rotate::default(), &by("t")).await, KeyRule::PrivateHalf);
+    // Once its end has begun it is nobody's standby: another key is made.
+    scene.server.execute("UPDATE signing_keys SET destroying_at = 1 WHERE state = 'published'").await;
+    refused(keys.rotate(scene.id, Rotate { emergency: true, ..Rotate::default() }, &by("t")).await, KeyRule::Standby);
+    let planned = keys.rotate(scene.id, Rotate::default(), &by("t")).await;
+    assert!(matches!(&planned, Ok(Rotation::Planned(key)) if key.id != standby.id), "{planned:?}");
     assert_eq!(scene.signs().await, scene.first());
 }
 
