@@ -26,17 +26,19 @@ use crate::{
     },
 };
 
-const LENGTH: Duration = Duration::from_secs(8);
+const LENGTH: Duration = Duration::from_secs(4);
 const ADMINISTRATORS: u64 = 20;
 
 /// A change of some key, or of all, by the number that was drawn.
 async fn change(api: &Api, tenant: &str, drawn: u64) -> Answer {
     let keys = api.get(&format!("/tenants/{tenant}/signing_keys?per_page=100")).await.json();
     let keys: Vec<_> = keys.as_array().unwrap().iter().filter(|key| key["state"] != "destroyed").collect();
-    let kid = keys.get(usize::try_from(drawn / 64).unwrap() % keys.len().max(1)).map_or("", |key| key["kid"].as_str().unwrap());
+    let kid = keys.get(usize::try_from(drawn / 1024).unwrap() % keys.len().max(1)).map_or("", |key| key["kid"].as_str().unwrap());
     let of_key = |act: &str, body: Value| (Method::POST, format!("/signing_keys/{kid}/{act}"), body);
     let of_tenant = |act: &str, body: Value| (Method::POST, format!("/tenants/{tenant}/signing_keys/{act}"), body);
+    // What ends a key is rarer than what makes one: else there is nothing left to fight over.
     let (method, path, body) = match drawn % 16 {
+        4 | 5 | 8..=10 if drawn / 16 % 8 > 0 => of_tenant("rotate", json!({"emergency": true, "accept_exposure": true})),
         0 => (Method::POST, format!("/tenants/{tenant}/signing_keys"), json!({"plan": "activate"})),
         1 => of_key("publish", json!({})),
         2 => of_key("activate", json!({})),
@@ -53,7 +55,7 @@ async fn change(api: &Api, tenant: &str, drawn: u64) -> Answer {
         14 => of_tenant("rollback", json!({})),
         _ => {
             let mut settings = short().settings;
-            let age = 1 + drawn / 64 % 2;
+            let age = 1 + drawn / 1024 % 2;
             settings["keys"]["jwks_max_age_seconds"] = age.into();
             settings["keys"]["publication_seconds"] = (2 * age).into();
             settings["keys"]["retirement_seconds"] = (1 + age).into();
