@@ -142,7 +142,7 @@ async fn set(setup: &Setup, reach: &Reach<'_>, tenant: TenantId, file: TenantFil
         Some(_) => TenantSettings { keys: before.keys, algorithm: before.algorithm, rsa_bits: before.rsa_bits, ..new },
         None => new,
     });
-    services.tenants.update(tenant, UpdateTenant { display_name, config: Some(config), settings }, &by).await?;
+    services.tenants.update(tenant, UpdateTenant { display_name, config: Some(config), settings, weighed: Some(before) }, &by).await?;
     let waiting = match waits {
         Some(settings) => services.acts.submit(&caller, Act::ChangePolicy { tenant, settings: Box::new(settings) }, &by).await.map(Some),
         None => Ok(None),

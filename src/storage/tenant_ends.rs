@@ -43,8 +43,8 @@ impl Store {
         .await
     }
 
-    /// Brings a deleted tenant back whose grace period is not over at `now`, and of which no key's end was begun since it was deleted.
-    /// `false`, and no event, when that cannot be.
+    /// Brings a deleted tenant back whose grace period is not over at `now`, and of which no key's end was begun because it was deleted: what
+    /// was out of use, or is destroyed by command, has its own time. `false`, and no event, when that cannot be.
     pub async fn restore_tenant(&self, id: TenantId, now: Timestamp, event: &AuditEvent) -> Result<bool, Error> {
         self.write("tenant_restoration", (id, now, event.clone()), |tx, (id, now, event)| {
             Box::pin(async move {
@@ -52,7 +52,8 @@ impl Store {
                     tx,
                     "UPDATE tenants SET deleted_at = NULL, purge_from = NULL
                     WHERE id = $1 AND deleted_at IS NOT NULL AND purged_at IS NULL AND purge_from > $2
-                        AND NOT EXISTS (SELECT 1 FROM signing_keys k WHERE k.tenant_id = $1 AND k.destroying_at >= tenants.deleted_at)",
+                        AND NOT EXISTS (SELECT 1 FROM signing_keys k WHERE k.tenant_id = $1 AND k.destroying_at >= tenants.deleted_at
+                            AND NOT k.destroying_by_command AND k.state NOT IN ('retiring', 'retired', 'compromised'))",
                     id.as_uuid(),
                     now.as_millis()
                 )?;

@@ -167,15 +167,30 @@ impl Store {
         settings: Option<&TenantSettings>,
         events: &[AuditEvent],
     ) -> Result<bool, Error> {
+        self.update_tenant_of(id, display_name, config, settings, None, events).await
+    }
+
+    /// The same where the settings are those that were weighed: `false` too when the key policy is another than in `weighed` by now.
+    pub async fn update_tenant_of(
+        &self,
+        id: TenantId,
+        display_name: Option<&str>,
+        config: Option<&TenantConfig>,
+        settings: Option<&TenantSettings>,
+        weighed: Option<&TenantSettings>,
+        events: &[AuditEvent],
+    ) -> Result<bool, Error> {
         let rp_id = config.map(|config| text(&config.webauthn.relying_party.id));
         let config = config.map(|config| to_json(config, TABLE, &id)).transpose()?;
         let settings = settings.map(|new| to_json(new, TABLE, &id).map(|json| (new.clone(), json))).transpose()?;
         let display_name = display_name.map(text);
-        let data = (id, display_name, config, rp_id, settings, events.to_vec());
-        self.write("tenant", data, |tx, (id, display_name, config, rp_id, settings, events)| {
+        let data = (id, display_name, config, rp_id, settings, weighed.cloned(), events.to_vec());
+        self.write("tenant", data, |tx, (id, display_name, config, rp_id, settings, weighed, events)| {
             Box::pin(async move {
-                if let Some((new, _)) = settings {
-                    key_policy::settings_change(tx, *id, new).await?;
+                if let Some((new, _)) = settings
+                    && !key_policy::settings_change(tx, *id, new, weighed.as_ref()).await?
+                {
+                    return Ok(Done::Undo(false));
                 }
                 let updated = execute!(
                     tx,

@@ -9,6 +9,7 @@ use crate::bench::{Bench, activated, event, pending_key};
 on_both_engines! {
     what_verifiers_may_hold_of_the_settings_before_is_waited_for,
     a_tenant_wants_a_standby_or_not,
+    a_key_policy_that_was_changed_meanwhile_stays,
 }
 
 /// With lengths of seconds; the default has 600 s of max-age, 300 s of tokens and 60 s of skew.
@@ -50,11 +51,29 @@ async fn what_verifiers_may_hold_of_the_settings_before_is_waited_for(b: Bench) 
 
 async fn a_tenant_wants_a_standby_or_not(b: Bench) {
     let (tenant, _) = b.tenant().await;
-    let lacking = async || b.store.due_keys(Duration::ZERO, 9).await.unwrap().lacking_standby;
+    let lacking = async || b.store.due_keys(Duration::ZERO, 9, None).await.unwrap().lacking_standby;
     assert_eq!(lacking().await, [tenant.id]);
     for (standby, expected) in [(false, vec![]), (true, vec![tenant.id])] {
         let settings = TenantSettings { keys: short(standby), ..TenantSettings::default() };
         assert!(b.store.update_tenant(tenant.id, None, None, Some(&settings), &[event(tenant.id)]).await.unwrap());
         assert_eq!(lacking().await, expected);
     }
+}
+
+/// Whoever was found to change nothing of the key policy does not bring back what it was.
+async fn a_key_policy_that_was_changed_meanwhile_stays(b: Bench) {
+    let (tenant, _) = b.tenant().await;
+    let before = &tenant.settings;
+    let changed = TenantSettings { keys: short(true), ..before.clone() };
+    assert!(b.store.update_tenant(tenant.id, None, None, Some(&changed), &[event(tenant.id)]).await.unwrap());
+    let late = TenantSettings { cred_props: !before.cred_props, ..before.clone() };
+    let e = event(tenant.id);
+    let events = std::slice::from_ref(&e);
+    assert!(!b.store.update_tenant_of(tenant.id, Some("late"), None, Some(&late), Some(before), events).await.unwrap());
+    let now = b.store.tenant(tenant.id).await.unwrap().unwrap();
+    assert!(now.settings == changed && now.display_name == tenant.display_name);
+    assert!(b.store.audit_event(tenant.id, e.id).await.unwrap().is_none());
+    let late = TenantSettings { cred_props: !before.cred_props, ..changed.clone() };
+    assert!(b.store.update_tenant_of(tenant.id, None, None, Some(&late), Some(&changed), events).await.unwrap());
+    assert!(b.store.tenant(tenant.id).await.unwrap().unwrap().settings == late);
 }

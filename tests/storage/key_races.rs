@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use passkey_hsm::{
-    domain::{KeyChange, KeyPlan, KeyState},
+    domain::{KeyChange, KeyOrigin, KeyPlan, KeyState, SigningKey},
     storage::{KeyNotices, Store},
 };
 use tokio::time::timeout;
 
 use crate::{
-    bench::Bench,
+    bench::{Bench, activated},
     key_bench::{TIMES, activate, in_the_place_of, intent, key_event, reinstate},
     races::together,
 };
@@ -19,6 +19,7 @@ on_both_engines! {
     of_two_standbys_one_takes_an_empty_place,
     a_rollback_and_a_destruction_exclude_each_other,
     of_parallel_intents_one_is_written,
+    one_pair_is_adopted_once,
     changes_of_many_tenants_are_counted_one_by_one,
 }
 
@@ -83,6 +84,42 @@ async fn of_parallel_intents_one_is_written(b: Bench) {
         assert_eq!(together(callers.collect::<Vec<_>>()).await.iter().filter(|begun| **begun).count(), 1);
         assert_eq!(b.store.signing_keys_of(tenant.id).await.unwrap().len(), 2);
     }
+}
+
+/// Two tenants adopt the same pair on two servers: with two rows for it one could sign as the other.
+async fn one_pair_is_adopted_once(b: Bench) {
+    let other = Store::open(&b.url, 4).await.unwrap();
+    for round in 0..u8::try_from(ROUNDS).unwrap() {
+        let mut callers = Vec::new();
+        for store in [&b.store, &other] {
+            let intent = SigningKey { origin: KeyOrigin::Adopted, ..intent(b.tenant().await.0.id, KeyPlan::None) };
+            assert!(b.store.begin_signing_key(&intent, &key_event(&intent)).await.unwrap());
+            let pair = (Some(vec![round, 1]), Some(vec![round, 2]));
+            let made = SigningKey { state: KeyState::Pending, cka_id: pair.0, public_key: pair.1, ..activated(&intent) };
+            let store = store.clone();
+            callers.push(async move { store.complete_signing_key(&made, &key_event(&made)).await.unwrap() });
+        }
+        assert_eq!(together(callers).await.iter().filter(|done| **done).count(), 1);
+    }
+    // One that was made here is not adopted; nor is one that was adopted, with whatever id it is shown.
+    let theirs = b.made(b.tenant().await.0.id, KeyPlan::None).await;
+    let intent = SigningKey { origin: KeyOrigin::Adopted, ..intent(b.tenant().await.0.id, KeyPlan::None) };
+    assert!(b.store.begin_signing_key(&intent, &key_event(&intent)).await.unwrap());
+    let found = |public_key: &[u8], cka_id: &[u8]| SigningKey {
+        state: KeyState::Pending,
+        public_key: Some(public_key.to_vec()),
+        cka_id: Some(cka_id.to_vec()),
+        ..activated(&intent)
+    };
+    for again in [
+        found(theirs.public_key.as_deref().unwrap(), b"another id"),
+        found(b"another key", theirs.cka_id.as_deref().unwrap()),
+        found(&[0, 2], b"another id"),
+    ] {
+        assert!(!b.store.complete_signing_key(&again, &key_event(&again)).await.unwrap());
+    }
+    let new = found(b"another key", b"another id");
+    assert!(b.store.complete_signing_key(&new, &key_event(&new)).await.unwrap());
 }
 
 async fn changes_of_many_tenants_are_counted_one_by_one(b: Bench) {

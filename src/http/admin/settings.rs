@@ -57,7 +57,8 @@ async fn change(state: &AppState, id: TenantId, settings: TenantSettings, comman
     let before = state.services.tenants.get(id).await?.settings;
     let policy = |s: &TenantSettings| (s.algorithm, s.rsa_bits, s.keys);
     if policy(&before) == policy(&settings) {
-        state.services.tenants.update(id, UpdateTenant { settings: Some(settings), ..UpdateTenant::default() }, by).await?;
+        let change = UpdateTenant { settings: Some(settings), weighed: Some(before), ..UpdateTenant::default() };
+        state.services.tenants.update(id, change, by).await?;
         return Ok(error::no_content(HeaderMap::new()));
     }
     if !command.caller.may(Permission::ChangeKeyPolicy, Some(id)) {

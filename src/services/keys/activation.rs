@@ -61,7 +61,7 @@ impl Keys {
     /// that unless the exposure is accepted.
     async fn successor(&self, tenant: &Tenant, rotate: Rotate, by: &By) -> Result<Option<SigningKey>, Error> {
         let keys = self.list(tenant.id).await?;
-        if let Some(standby) = standby(tenant, &keys) {
+        if let Some(standby) = self.standby(tenant, &keys) {
             return Ok(Some(standby.clone()));
         }
         if rotate.emergency && !rotate.accept_exposure {
@@ -133,6 +133,12 @@ impl Keys {
         Err(contended())
     }
 
+    /// The published key of a tenant that takes over first, of those that this server's token can have.
+    pub(super) fn standby<'a>(&self, tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
+        let token = self.context.signer.status().token;
+        standby(tenant, keys, token.as_ref().map(|token| token.serial.as_str()))
+    }
+
     /// That verifiers were exposed to tokens that they may not be able to verify is part of the record.
     fn activated(&self, key: &SigningKey, exposed: bool, by: &By) -> AuditEvent {
         let event = self.event(key, AuditEventType::SigningKeyActivated, by);
@@ -144,13 +150,43 @@ impl Keys {
     }
 }
 
-/// The published key that takes over first: of the tenant's own choice, not about to be destroyed, and the one that may sign the soonest.
-pub(super) fn standby<'a>(tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
-    let can_sign = |k: &&SigningKey| k.state == KeyState::Published && rules::private_half(k).is_ok();
-    keys.iter().filter(can_sign).filter(|k| is_of_choice(tenant, k)).min_by_key(|k| k.usable_from)
+/// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest. Not one that went with a token
+/// that was lost, out of which there would be no way; nor one whose end was begun, which may take as long as the HSM is away.
+fn standby<'a>(tenant: &Tenant, keys: &'a [SigningKey], token_serial: Option<&str>) -> Option<&'a SigningKey> {
+    let is_here = |k: &SigningKey| token_serial.is_none_or(|serial| k.token_serial.as_deref() == Some(serial));
+    let ready = |k: &&SigningKey| k.state == KeyState::Published && is_of_choice(tenant, k) && is_here(k) && rules::private_half(k).is_ok();
+    keys.iter().filter(ready).min_by_key(|k| k.usable_from)
 }
 
 /// Whether it is such a key as the tenant has chosen.
 pub(super) fn is_of_choice(tenant: &Tenant, key: &SigningKey) -> bool {
     (key.algorithm, key.rsa_bits) == (tenant.settings.algorithm, tenant.settings.key_bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{SystemRng, TenantConfig, TenantSettings, Timestamp};
+
+    #[test]
+    fn a_standby_whose_end_was_begun_is_in_nobodys_way() {
+        let id = TenantId::random(&SystemRng);
+        let party = serde_json::json!({"id": "example.org", "display_name": "Example", "origins": ["https://example.org"]});
+        let config: TenantConfig = serde_json::from_value(serde_json::json!({"webauthn": {"relying_party": party}})).unwrap();
+        let (settings, created_at) = (TenantSettings::default(), Timestamp::from_millis(1));
+        let tenant = Tenant { id, display_name: "t".to_owned(), config, settings, created_at };
+        let published = |usable_from| SigningKey {
+            state: KeyState::Published,
+            usable_from: Some(Timestamp::from_millis(usable_from)),
+            ..SigningKey::intent(KeyId::random(&SystemRng), id, tenant.settings.algorithm, None, KeyPlan::None, created_at)
+        };
+        let (first, second) = (published(5), published(9));
+        assert_eq!(standby(&tenant, &[second.clone(), first.clone()], None).map(|k| k.id), Some(first.id));
+        let ending = SigningKey { destroying_at: Some(created_at), ..first };
+        assert_eq!(standby(&tenant, &[ending.clone(), second.clone()], None).map(|k| k.id), Some(second.id));
+        assert!(standby(&tenant, &[ending], None).is_none());
+        assert!(standby(&tenant, std::slice::from_ref(&second), Some("another")).is_none());
+        let here = SigningKey { token_serial: Some("this".to_owned()), ..second };
+        assert!(standby(&tenant, &[here], Some("this")).is_some());
+    }
 }

@@ -1,10 +1,6 @@
 //! Keys that are taken out of use: for a while, for good, or at once because nobody may trust them any more.
 
-use super::{
-    ATTEMPTS, By, Error, Keys,
-    activation::{Leaves, standby},
-    contended, rotate_after, rules,
-};
+use super::{ATTEMPTS, By, Error, Keys, activation::Leaves, contended, rotate_after, rules};
 use crate::domain::{AuditEventType, KeyChange, KeyId, KeyPlan, KeyRefusal, KeyRule, KeyState, SigningKey};
 
 impl Keys {
@@ -18,7 +14,7 @@ impl Keys {
                 let keys = self.list(tenant.id).await?;
                 let none = || KeyRefusal::new(KeyRule::Standby, "there is no published key of the tenant's algorithm that could take over");
                 let leaves = Leaves { kid: Some(kid), to: KeyState::Suspended };
-                self.take_over(standby(&tenant, &keys).ok_or_else(none)?.id, leaves, false, by).await?;
+                self.take_over(self.standby(&tenant, &keys).ok_or_else(none)?.id, leaves, false, by).await?;
                 return self.get(kid).await;
             }
             let event = self.event(&key, AuditEventType::SigningKeySuspended, by);
@@ -104,7 +100,7 @@ impl Keys {
     async fn heir(&self, key: &SigningKey) -> Result<Option<SigningKey>, Error> {
         let Some(tenant) = self.context.store.tenant(key.tenant_id).await? else { return Ok(None) };
         let keys = self.list(tenant.id).await?;
-        Ok(standby(&tenant, &keys).cloned())
+        Ok(self.standby(&tenant, &keys).cloned())
     }
 
     /// The tenant has no active key: the one that could not take over does so as soon as it may. The distrust stands whether or not that can be

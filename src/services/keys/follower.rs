@@ -68,6 +68,8 @@ impl Follower {
             if changed.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) {
                 break;
             }
+            // Another key of the last one's change may be beyond the cut.
+            seen -= 1;
         }
         Ok(seen.max(revision))
     }

@@ -97,6 +97,11 @@ impl Keys {
         if completed || key.public_key.is_some() {
             return Ok(key);
         }
+        if key.origin == KeyOrigin::Adopted && key.state == KeyState::Pending && key.destroying_at.is_none() {
+            // Nothing on the token has the intent's id: what another adopted at the same time stays.
+            self.end(key.id, true, by).await?;
+            return Err(Error::Conflict("that key was adopted by somebody else in the same moment".to_owned()));
+        }
         // It was given up meanwhile, and perhaps destroyed before the token made it: nothing of it must stay.
         if key.origin == KeyOrigin::Generated {
             self.context.signer.destroy(key.id, None).await?;

@@ -20,6 +20,8 @@ pub struct UpdateTenant {
     pub config: Option<TenantConfig>,
     /// The whole new settings.
     pub settings: Option<TenantSettings>,
+    /// The settings that the new ones were weighed against: they are refused where the key policy was changed since.
+    pub weighed: Option<TenantSettings>,
 }
 
 impl Tenants {
@@ -32,9 +34,10 @@ impl Tenants {
         let (name, config, settings) = (change.display_name.as_deref(), change.config.as_ref(), change.settings.as_ref());
         let of_keys = settings.filter(|new| changes_keys(&before.settings, new)).map(|_| self.key_policy_changed(&event));
         let events: Vec<_> = std::iter::once(event.clone()).chain(of_keys).collect();
-        let updated = self.context.store.update_tenant(id, name, config, settings, &events).await;
+        let updated = self.context.store.update_tenant_of(id, name, config, settings, change.weighed.as_ref(), &events).await;
         if !settle(&self.context, &event, updated, || true).await? {
-            return Err(Error::TenantNotFound(id));
+            self.get(id).await?;
+            return Err(Error::Conflict("the tenant's key policy was changed by somebody else in the same moment: look again".to_owned()));
         }
         match &change.settings {
             Some(new) => settings_changed(&self.context, id, &before.settings, new, by).await,

@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// Writes down what the token made of a pending key, which stays `pending`. `false` when it is not pending any more, or was completed, or
-    /// its end was begun.
+    /// its end was begun; or when it is adopted, and another row has that pair.
     pub async fn complete_signing_key(&self, key: &SigningKey, event: &AuditEvent) -> Result<bool, Error> {
         self.write("complete_key", (key.clone(), event.clone()), |tx, (key, event)| {
             Box::pin(async move {
@@ -142,11 +142,16 @@ async fn begin(tx: &mut Conn<'_>, key: &SigningKey) -> Result<bool, Error> {
     Ok(inserted == 1)
 }
 
+/// A pair that was on the token before has one row: two that are adopted side by side would both find it unowned.
 async fn complete(tx: &mut Conn<'_>, key: &SigningKey) -> Result<bool, Error> {
+    execute!(tx, "UPDATE key_revision SET revision = revision WHERE id = 1")?;
     let updated = execute!(
         tx,
         "UPDATE signing_keys SET public_key = $3, cka_id = $4, token_serial = $5, evidence_record = $6, evidence_signature = $7
-        WHERE tenant_id = $1 AND id = $2 AND state = 'pending' AND public_key IS NULL AND destroying_at IS NULL",
+        WHERE tenant_id = $1 AND id = $2 AND state = 'pending' AND public_key IS NULL AND destroying_at IS NULL
+            AND NOT EXISTS (SELECT 1 FROM signing_keys other WHERE other.id <> $2
+                AND (signing_keys.origin = 'adopted' OR other.origin = 'adopted')
+                AND (other.public_key = $3 OR (other.cka_id = $4 AND other.token_serial = $5 AND other.private_destroyed_at IS NULL)))",
         key.tenant_id.as_uuid(),
         key.id.as_uuid(),
         key.public_key.as_deref(),

@@ -5,6 +5,7 @@ mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod scheduler;
+mod stampede;
 
 use std::{
     sync::Arc,
