@@ -46,6 +46,11 @@ impl Api {
         self.token.as_deref().unwrap()
     }
 
+    /// Whether it shows no token.
+    pub fn is_anonymous(&self) -> bool {
+        self.token.is_none()
+    }
+
     /// `path` begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)

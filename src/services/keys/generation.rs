@@ -99,7 +99,7 @@ impl Keys {
         }
         if key.origin == KeyOrigin::Adopted && key.state == KeyState::Pending && key.destroying_at.is_none() {
             // Nothing on the token has the intent's id: what another adopted at the same time stays.
-            self.end(key.id, true, by).await?;
+            Box::pin(self.end(key.id, true, by)).await?;
             return Err(Error::Conflict("that key was adopted by somebody else in the same moment".to_owned()));
         }
         // It was given up meanwhile, and perhaps destroyed before the token made it: nothing of it must stay.

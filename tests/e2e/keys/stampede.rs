@@ -38,7 +38,7 @@ async fn change(api: &Api, tenant: &str, drawn: u64) -> Answer {
     let of_tenant = |act: &str, body: Value| (Method::POST, format!("/tenants/{tenant}/signing_keys/{act}"), body);
     // What ends a key is rarer than what makes one: else there is nothing left to fight over.
     let (method, path, body) = match drawn % 16 {
-        4 | 5 | 8..=10 if drawn / 16 % 8 > 0 => of_tenant("rotate", json!({"emergency": true, "accept_exposure": true})),
+        4 | 5 | 8..=10 if !(drawn / 16).is_multiple_of(8) => of_tenant("rotate", json!({"emergency": true, "accept_exposure": true})),
         0 => (Method::POST, format!("/tenants/{tenant}/signing_keys"), json!({"plan": "activate"})),
         1 => of_key("publish", json!({})),
         2 => of_key("activate", json!({})),
@@ -77,7 +77,8 @@ fn assert_sound(keys: &[SigningKey]) {
 
 /// Registers a user. The key of its token, where there was one to sign, is in the JWKS of the other server, unless somebody meant to end it.
 async fn register(server: &Server, sides: &[Tenant; 2], n: u64) -> bool {
-    let (at, other) = (&sides[usize::from(n % 2 == 0)], &sides[usize::from(n % 2 == 1)]);
+    let even = n.is_multiple_of(2);
+    let (at, other) = (&sides[usize::from(even)], &sides[usize::from(!even)]);
     let draft = at.draft(&format!("user {n}"), Format::None, Algorithm::Es256).await;
     let answer = at.finalize(draft.body().to_string()).await;
     if answer.status != 200 {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{text, with_tenant};
-use crate::support::server::Server;
+use crate::support::server::{Server, ServerSpec};
 
 #[tokio::test]
 async fn the_hsm_is_shown_and_taken_out_of_service() {
@@ -53,7 +53,7 @@ fn forget_the_pin(server: &Server) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_enters_the_pin() {
-    let mut server = Server::sqlite().await;
+    let mut server = Server::start(ServerSpec { log_level: "trace", ..ServerSpec::default() }).await;
     let (api, tenant) = with_tenant(&server).await;
     let token = api.token().to_owned();
     server.terminate();
