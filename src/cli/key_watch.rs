@@ -67,7 +67,7 @@ async fn tick(context: Context, scheduler: Scheduler) {
     let mut said = Said::default();
     sleep(jitter(&*context.rng)).await;
     loop {
-        said.hear(scheduler.tick().await, "what is due with keys is not done");
+        said.hear(Box::pin(scheduler.tick()).await, "what is due with keys is not done");
         sleep(TICK.saturating_sub(TICK / 8) + jitter(&*context.rng)).await;
     }
 }

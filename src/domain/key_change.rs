@@ -154,8 +154,6 @@ pub enum KeyRule {
     Successor,
     /// The rollback window is over, or there was none.
     RollbackWindow,
-    /// R is not over.
-    RetirementTime,
     /// The private half is gone, or its end has begun.
     PrivateHalf,
     /// The key is on another token than the one that is configured.
@@ -174,7 +172,6 @@ text_enum!(KeyRule, "the name of a rule", {
     Standby => "standby",
     Successor => "successor",
     RollbackWindow => "rollback-window",
-    RetirementTime => "retirement-time",
     PrivateHalf => "private-half",
     Token => "token",
 });

@@ -111,6 +111,8 @@ pub struct PublishedKeys {
     pub body: String,
     /// Its entity tag, quotes included (RFC 9110 section 8.8.3); changes when a key comes or goes.
     pub etag: String,
+    /// Whether there is none: a tenant that waits for its first key, or whose only one was distrusted.
+    pub is_empty: bool,
 }
 
 /// Makes tokens and publishes the keys that verify them.
@@ -143,7 +145,7 @@ impl Tokens {
         let body = jwks_of(&keys)?;
         let digest = sha256(body.as_bytes());
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]));
-        Ok(PublishedKeys { body, etag })
+        Ok(PublishedKeys { body, etag, is_empty: keys.is_empty() })
     }
 
     fn claims<'a>(&self, facts: &TokenFacts<'a>) -> Claims<'a> {

@@ -189,7 +189,7 @@ async fn the_end_of_a_tenant_ends_its_keys(b: Bench) {
 }
 
 async fn due(b: &Bench) -> DueKeys {
-    b.store.due_keys(Duration::ZERO, 9).await.unwrap()
+    b.store.due_keys(Duration::ZERO, 9, None).await.unwrap()
 }
 
 /// Which lists have the key, in their order.
@@ -214,7 +214,7 @@ async fn what_is_made_is_due(b: Bench) {
     b.store.begin_signing_key(&intent, &key_event(&intent)).await.unwrap();
     assert_eq!(lists(&b, &intent).await, ["generate"]);
     let age = b.now().await.since(intent.created_at);
-    assert!(b.store.due_keys(age + Duration::from_mins(1), 9).await.unwrap().to_generate.is_empty(), "it may be under way");
+    assert!(b.store.due_keys(age + Duration::from_mins(1), 9, None).await.unwrap().to_generate.is_empty(), "it may be under way");
     let made = SigningKey { evidence: crate::bench::activated(&intent).evidence, ..made_of(&intent) };
     assert!(b.store.complete_signing_key(&made, &key_event(&made)).await.unwrap());
     assert_eq!(lists(&b, &made).await, ["publish"]);
@@ -233,7 +233,7 @@ async fn what_is_made_is_due(b: Bench) {
     assert_eq!(lists(&b, &active).await, NONE);
     b.changed(&key, KeyChange::Plan(KeyPlan::Publish)).await;
     assert_eq!((lists(&b, &key).await, lists(&b, &active).await), (Vec::new(), vec!["rotate"]));
-    assert_eq!(b.store.due_keys(Duration::ZERO, 0).await.unwrap().to_rotate.len(), 0);
+    assert_eq!(b.store.due_keys(Duration::ZERO, 0, None).await.unwrap().to_rotate.len(), 0);
 }
 
 fn made_of(intent: &SigningKey) -> SigningKey {

@@ -51,7 +51,7 @@ async fn what_verifiers_may_hold_of_the_settings_before_is_waited_for(b: Bench) 
 
 async fn a_tenant_wants_a_standby_or_not(b: Bench) {
     let (tenant, _) = b.tenant().await;
-    let lacking = async || b.store.due_keys(Duration::ZERO, 9).await.unwrap().lacking_standby;
+    let lacking = async || b.store.due_keys(Duration::ZERO, 9, None).await.unwrap().lacking_standby;
     assert_eq!(lacking().await, [tenant.id]);
     for (standby, expected) in [(false, vec![]), (true, vec![tenant.id])] {
         let settings = TenantSettings { keys: short(standby), ..TenantSettings::default() };

@@ -106,7 +106,7 @@ mod from_0004 {
             let key = b.key(kid).await;
             assert_eq!((key.state, key.plan, key.rotate_from, key.in_jwks()), (KeyState::Active, KeyPlan::None, None, true));
             assert_eq!(b.store.audit_events(key.tenant_id, 9).await.unwrap()[0].key_id, None);
-            let due = b.store.due_keys(std::time::Duration::ZERO, 9).await.unwrap();
+            let due = b.store.due_keys(std::time::Duration::ZERO, 9, None).await.unwrap();
             assert!(due.lacking_standby.contains(&key.tenant_id) && due.to_rotate.is_empty());
             let standby = b.standby(key.tenant_id).await;
             b.changed(&standby, in_the_place_of(kid)).await;

@@ -201,3 +201,9 @@ impl Answer {
         details
     }
 }
+
+/// What `name` counts among metrics in Prometheus' text form.
+pub fn counter(metrics: &str, name: &str) -> u64 {
+    let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    found.unwrap_or_else(|| panic!("{name} is not among the metrics: {metrics}"))
+}

@@ -126,7 +126,7 @@ fn differences(keys: &[SigningKey], inventory: &Inventory) -> Vec<Finding> {
             let made_on = key.token_serial.as_deref().filter(|serial| *serial != inventory.token.serial);
             let made_on = made_on.map(|serial| format!(", made on the token with serial {serial}")).unwrap_or_default();
             let detail = format!("the token lacks key {} of tenant {} ({}{made_on})", key.id, key.tenant_id, key.state);
-            let new_key = format!("passkey-hsm key rotate {} --emergency", key.tenant_id);
+            let new_key = format!("passkey-hsm key rotate {} --emergency --accept-exposure", key.tenant_id);
             let advice = format!(
                 "nothing is made anew by itself: configure or restore the token that has it, or give the tenant a new key: {new_key}"
             );

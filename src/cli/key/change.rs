@@ -225,6 +225,10 @@ fn render_outcome(outcome: &Value) -> String {
     }
     let part = |(name, value): (&String, &Value)| match value {
         Value::Object(_) => Some(format!("{}\n{}", name.replace('_', " "), indented(&render(value)))),
+        // Of a key that was distrusted.
+        Value::Null if name == "active" => {
+            Some("active: none. The tenant's users cannot register or sign in until a key is active".to_owned())
+        }
         Value::Null => None,
         Value::String(text) => Some(format!("{}: {text}", name.replace('_', " "))),
         other => Some(format!("{}: {other}", name.replace('_', " "))),

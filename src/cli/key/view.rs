@@ -64,6 +64,10 @@ pub(super) fn render(key: &Value) -> String {
     let key = Key::read(key);
     let kind = key.kind();
     let text = |member: Option<String>| member.unwrap_or_default();
+    // What is written down of an earlier state is no promise any more.
+    let while_it_is = |state: &str, member: Option<String>| if key.state == state { text(member) } else { String::new() };
+    let rotation_from = while_it_is("active", key.rotate_from);
+    let can_come_back_until = while_it_is("retiring", key.keep_private_until);
     facts(&[
         ("kid", key.kid),
         ("tenant", key.tenant_id),
@@ -80,11 +84,11 @@ pub(super) fn render(key: &Value) -> String {
         ("published", text(key.published_at)),
         ("may sign from", text(key.usable_from)),
         ("signs since", text(key.activated_at)),
-        ("rotation from", text(key.rotate_from)),
+        ("rotation from", rotation_from),
         ("signed until", text(key.deactivated_at)),
         ("in the JWKS until", text(key.withdraw_from)),
         ("left the JWKS", text(key.withdrawn_at)),
-        ("can come back until", text(key.keep_private_until)),
+        ("can come back until", can_come_back_until),
         ("destruction begun", text(key.destroying_at)),
         ("private half gone", text(key.private_destroyed_at)),
     ])
@@ -113,5 +117,9 @@ mod tests {
         assert!(shown.contains("RS256 (3072 bits)") && !shown.contains("predecessor"), "{shown}");
         let listed = render_all(&[key]);
         assert!(listed.contains("rotation from 2026-01-02T03:04:05.000Z"), "{listed}");
+        let distrusted = render(&json!({ "kid": "k", "state": "compromised", "keep_private_until": "2026-01-02T03:04:05.000Z" }));
+        assert!(!distrusted.contains("come back"), "{distrusted}");
+        let retiring = render(&json!({ "kid": "k", "state": "retiring", "keep_private_until": "2026-01-02T03:04:05.000Z" }));
+        assert!(retiring.contains("can come back until  2026"), "{retiring}");
     }
 }

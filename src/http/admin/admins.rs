@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{AppState, Error, caller::Command};
 use crate::{
-    domain::{AdminId, AdminRecord, Role, TenantId, Timestamp},
+    domain::{AdminId, AdminRecord, Permission, Role, TenantId, Timestamp},
     http::{
         error,
         extract::{Faults, LastSegment, Members},
@@ -49,6 +49,13 @@ pub(super) async fn list(State(state): State<AppState>) -> Result<GoJson<Vec<Adm
 pub(super) async fn create(State(state): State<AppState>, command: Command) -> Result<Response, Error> {
     let (members, by) = command.read(&["name", "role", "tenants", "expires_at", "expires_in_days", "certificate"])?;
     let new = parse(&members, state.services.context.clock.now())?;
+    // Whoever could make a second approver from afar would need no second person.
+    if state.services.context.governance.dual_control && new.role.has(Permission::DecideApprovals) && !command.on_host {
+        let why =
+            "dual control is on: who may approve is made on the server's own host, with an admin token: passkey-hsm admin-token create";
+        state.services.admins.denied(&command.caller, why, &command.meta).await;
+        return Err(Error::forbidden(why.to_owned()));
+    }
     let (record, token) = state.services.admins.create(new, &by).await?;
     let token = token.map(|token| token.expose().as_str().to_owned());
     Ok(error::created(GoJson(AdminResponse { token, ..record.into() })))

@@ -192,7 +192,9 @@ async fn segment(parts: &mut Parts, name: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) caller: Caller,
-    meta: RequestMeta,
+    /// Whether it came over the Unix socket, or from within this process: from the server's own host.
+    pub(super) on_host: bool,
+    pub(super) meta: RequestMeta,
     object: JsonObject,
 }
 
@@ -203,9 +205,10 @@ impl FromRequest<AppState> for Command {
         let find = || Error::internal("a route asks nobody who they are", "it lacks a permission in its description");
         let caller = request.extensions().get::<Caller>().cloned().ok_or_else(find)?;
         let meta = request.extensions().get::<RequestMeta>().cloned().unwrap_or_default();
+        let on_host = matches!(request.extensions().get::<Peer>(), Some(Peer::Local { .. }));
         let headers = request.headers().clone();
         let WholeBody(body) = WholeBody::from_request(request, state).await?;
-        Ok(Self { caller, meta, object: JsonObject::new(&headers, body)? })
+        Ok(Self { caller, on_host, meta, object: JsonObject::new(&headers, body)? })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     Extension,
-    extract::{FromRequest as _, Request, State},
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -288,14 +288,8 @@ pub(super) struct AttachmentResponse {
     sha256: String,
 }
 
-/// Adds what a vendor's tool says of a key. Longer than other bodies may be, once it is known who sends it.
-pub(super) async fn attach(
-    State(mut state): State<AppState>,
-    Extension(kid): Extension<KeyId>,
-    request: Request,
-) -> Result<Response, Error> {
-    state.body_limit = state.body_limit.max(MAX_ATTACHMENT.div_ceil(3) * 4 + 16 * 1024);
-    let command = Command::from_request(request, &state).await?;
+/// Adds what a vendor's tool says of a key.
+pub(super) async fn attach(State(state): State<AppState>, Extension(kid): Extension<KeyId>, command: Command) -> Result<Response, Error> {
     let (members, by) = command.read(&["name", "content"])?;
     let mut faults = Faults::default();
     let (name, content) = (members.text("name")?.unwrap_or_default(), members.text("content")?.unwrap_or_default());

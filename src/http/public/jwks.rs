@@ -24,8 +24,10 @@ pub(super) async fn get(
 ) -> Result<Response, Error> {
     let keys = state.services.tokens.published_keys(tenant.id).await?;
     let mut headers = HeaderMap::new();
-    let max_age = format!("max-age={}", tenant.settings.keys.jwks_max_age().as_secs());
-    for (name, value) in [(header::CACHE_CONTROL, max_age), (header::ETAG, keys.etag.clone())] {
+    // A tenant's first key signs as soon as it is there, which is right where nobody keeps what has no key in it.
+    let cache_control =
+        if keys.is_empty { "no-cache".to_owned() } else { format!("max-age={}", tenant.settings.keys.jwks_max_age().as_secs()) };
+    for (name, value) in [(header::CACHE_CONTROL, cache_control), (header::ETAG, keys.etag.clone())] {
         headers.insert(name, HeaderValue::from_str(&value).map_err(|e| Error::internal("a header of ours is malformed", e))?);
     }
     if names(&request, &keys.etag) {

@@ -61,7 +61,7 @@ impl Keys {
     /// that unless the exposure is accepted.
     async fn successor(&self, tenant: &Tenant, rotate: Rotate, by: &By) -> Result<Option<SigningKey>, Error> {
         let keys = self.list(tenant.id).await?;
-        if let Some(standby) = standby(tenant, &keys) {
+        if let Some(standby) = self.standby(tenant, &keys) {
             return Ok(Some(standby.clone()));
         }
         if rotate.emergency && !rotate.accept_exposure {
@@ -133,6 +133,12 @@ impl Keys {
         Err(contended())
     }
 
+    /// The published key of a tenant that takes over first, of those that this server's token can have.
+    pub(super) fn standby<'a>(&self, tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
+        let token = self.context.signer.status().token;
+        standby(tenant, keys, token.as_ref().map(|token| token.serial.as_str()))
+    }
+
     /// That verifiers were exposed to tokens that they may not be able to verify is part of the record.
     fn activated(&self, key: &SigningKey, exposed: bool, by: &By) -> AuditEvent {
         let event = self.event(key, AuditEventType::SigningKeyActivated, by);
@@ -144,11 +150,12 @@ impl Keys {
     }
 }
 
-/// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest. Not one whose end was begun,
-/// which may take as long as the HSM is away.
-pub(super) fn standby<'a>(tenant: &Tenant, keys: &'a [SigningKey]) -> Option<&'a SigningKey> {
-    let may = |k: &&SigningKey| k.state == KeyState::Published && is_of_choice(tenant, k) && rules::private_half(k).is_ok();
-    keys.iter().filter(may).min_by_key(|k| k.usable_from)
+/// The published key that takes over first: of the tenant's own choice, and the one that may sign the soonest. Not one that went with a token
+/// that was lost, out of which there would be no way; nor one whose end was begun, which may take as long as the HSM is away.
+fn standby<'a>(tenant: &Tenant, keys: &'a [SigningKey], token_serial: Option<&str>) -> Option<&'a SigningKey> {
+    let is_here = |k: &SigningKey| token_serial.is_none_or(|serial| k.token_serial.as_deref() == Some(serial));
+    let ready = |k: &&SigningKey| k.state == KeyState::Published && is_of_choice(tenant, k) && is_here(k) && rules::private_half(k).is_ok();
+    keys.iter().filter(ready).min_by_key(|k| k.usable_from)
 }
 
 /// Whether it is such a key as the tenant has chosen.
@@ -174,9 +181,12 @@ mod tests {
             ..SigningKey::intent(KeyId::random(&SystemRng), id, tenant.settings.algorithm, None, KeyPlan::None, created_at)
         };
         let (first, second) = (published(5), published(9));
-        assert_eq!(standby(&tenant, &[second.clone(), first.clone()]).map(|k| k.id), Some(first.id));
+        assert_eq!(standby(&tenant, &[second.clone(), first.clone()], None).map(|k| k.id), Some(first.id));
         let ending = SigningKey { destroying_at: Some(created_at), ..first };
-        assert_eq!(standby(&tenant, &[ending.clone(), second.clone()]).map(|k| k.id), Some(second.id));
-        assert!(standby(&tenant, &[ending]).is_none());
+        assert_eq!(standby(&tenant, &[ending.clone(), second.clone()], None).map(|k| k.id), Some(second.id));
+        assert!(standby(&tenant, &[ending], None).is_none());
+        assert!(standby(&tenant, std::slice::from_ref(&second), Some("another")).is_none());
+        let here = SigningKey { token_serial: Some("this".to_owned()), ..second };
+        assert!(standby(&tenant, &[here], Some("this")).is_some());
     }
 }

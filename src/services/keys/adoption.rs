@@ -20,7 +20,7 @@ impl Keys {
             return Err(Error::Invalid("say which key: its cka_id, its label, or both".to_owned()));
         }
         ready(&self.context)?;
-        let (kid, now, actor) = (KeyId::random(&*self.context.rng), self.context.clock.now(), by.actor.to_string());
+        let (kid, now, actor) = (KeyId::random(&*self.context.rng), self.context.store.database_now().await?, by.actor.to_string());
         let (cka_id, label) = (adopt.cka_id.as_deref(), adopt.label.as_deref());
         let request = AdoptRequest { kid, cka_id, label, algorithm: adopt.algorithm, now, actor: &actor };
         let found = self.context.signer.adopt(&request).await.map_err(not_adopted)?;

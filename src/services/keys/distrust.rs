@@ -1,10 +1,6 @@
 //! Keys that are taken out of use: for a while, for good, or at once because nobody may trust them any more.
 
-use super::{
-    ATTEMPTS, By, Error, Keys,
-    activation::{Leaves, standby},
-    contended, rotate_after, rules,
-};
+use super::{ATTEMPTS, By, Error, Keys, activation::Leaves, contended, rotate_after, rules};
 use crate::domain::{AuditEventType, KeyChange, KeyId, KeyPlan, KeyRefusal, KeyRule, KeyState, SigningKey};
 
 impl Keys {
@@ -18,7 +14,7 @@ impl Keys {
                 let keys = self.list(tenant.id).await?;
                 let none = || KeyRefusal::new(KeyRule::Standby, "there is no published key of the tenant's algorithm that could take over");
                 let leaves = Leaves { kid: Some(kid), to: KeyState::Suspended };
-                self.take_over(standby(&tenant, &keys).ok_or_else(none)?.id, leaves, false, by).await?;
+                self.take_over(self.standby(&tenant, &keys).ok_or_else(none)?.id, leaves, false, by).await?;
                 return self.get(kid).await;
             }
             let event = self.event(&key, AuditEventType::SigningKeySuspended, by);
@@ -68,7 +64,8 @@ impl Keys {
     }
 
     /// Distrusts a key: it leaves the JWKS at once, and its private half is destroyed by the scheduler. Where it was active a standby takes over;
-    /// where there is none that may (or `accept_exposure` makes it), the tenant has no active key, and its finalizes answer 503.
+    /// where there is none that may (or `accept_exposure` makes it), the tenant has no active key, and its finalizes answer 503. Returns the key,
+    /// and the one that signs now.
     pub async fn compromise(&self, kid: KeyId, accept_exposure: bool, by: &By) -> Result<(SigningKey, Option<SigningKey>), Error> {
         for _ in 0..ATTEMPTS {
             let key = self.get(kid).await?;
@@ -76,7 +73,10 @@ impl Keys {
             let alive =
                 [KeyState::Pending, KeyState::Published, KeyState::Active, KeyState::Suspended, KeyState::Retiring, KeyState::Retired];
             rules::in_state(&key, &alive)?;
-            let heir = if key.state == KeyState::Active { self.heir(&key).await? } else { None };
+            let (heir, active) = match key.state {
+                KeyState::Active => (self.heir(&key).await?, None),
+                _ => (None, self.context.store.active_signing_key(key.tenant_id).await?),
+            };
             if let Some(heir) = &heir {
                 let leaves = Leaves { kid: Some(kid), to: KeyState::Compromised };
                 match self.take_over(heir.id, leaves, accept_exposure, by).await {
@@ -90,7 +90,7 @@ impl Keys {
                 if let Some(heir) = heir {
                     self.await_its_time(heir, by).await;
                 }
-                return Ok((distrusted, None));
+                return Ok((distrusted, active));
             }
         }
         Err(contended())
@@ -100,7 +100,7 @@ impl Keys {
     async fn heir(&self, key: &SigningKey) -> Result<Option<SigningKey>, Error> {
         let Some(tenant) = self.context.store.tenant(key.tenant_id).await? else { return Ok(None) };
         let keys = self.list(tenant.id).await?;
-        Ok(standby(&tenant, &keys).cloned())
+        Ok(self.standby(&tenant, &keys).cloned())
     }
 
     /// The tenant has no active key: the one that could not take over does so as soon as it may. The distrust stands whether or not that can be

@@ -22,7 +22,8 @@ impl Keys {
         let (algorithm, bits) = kind(&tenant.settings, new)?;
         ready(&self.context)?;
         let id = KeyId::random(&*self.context.rng);
-        let intent = SigningKey::intent(id, tenant.id, algorithm, bits, new.plan, self.context.clock.now());
+        let now = self.context.store.database_now().await?;
+        let intent = SigningKey::intent(id, tenant.id, algorithm, bits, new.plan, now);
         self.begin(&intent, AuditEventType::SigningKeyRequested, by).await?;
         failpoint::hit("key.intent_written");
         self.make(intent, by).await

@@ -1,5 +1,4 @@
 //! Signing keys under command: each change of a key's state, with the rules that it has to keep.
-
 //!
 //! Each change is checked before it is made, so that a refusal names the rule; and made by one conditional statement, which has the last
 //! word. One file for each kind of change; `rules` says what keeps a change from being made, `proof` what has to be shown before a key

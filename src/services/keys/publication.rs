@@ -28,7 +28,10 @@ impl Keys {
 
     /// retiring -> retired once R is over; a suspended key leaves the JWKS then. `None` when it was done, or is not due any more.
     pub(super) async fn withdraw(&self, key: &SigningKey, by: &By) -> Result<Option<SigningKey>, Error> {
-        let event = self.event(key, AuditEventType::SigningKeyRetired, by);
+        // A suspended key stays what it is.
+        let event_type =
+            if key.state == KeyState::Suspended { AuditEventType::SigningKeyWithdrawn } else { AuditEventType::SigningKeyRetired };
+        let event = self.event(key, event_type, by);
         self.change(key, KeyChange::Withdraw, &[event]).await
     }
 

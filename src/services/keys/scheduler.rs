@@ -11,12 +11,7 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{
-    By, Context, Error, Keys, Rotate, Rotation,
-    activation::{Leaves, standby},
-    follower::Follower,
-    trouble::Troubles,
-};
+use super::{By, Context, Error, Keys, Rotate, Rotation, activation::Leaves, follower::Follower, trouble::Troubles};
 use crate::{
     domain::{Actor, KeyPlan, KeyState, RequestMeta, SigningKey, TenantId},
     services::{Services, Tenants},
@@ -145,7 +140,8 @@ impl Inner {
             self.schedule_all().await?;
             self.scheduled.store(true, Ordering::Relaxed);
         }
-        let due = self.context.store.due_keys(LEFT_BEHIND, BATCH).await?;
+        let serial = self.context.signer.status().token.map(|token| token.serial);
+        let due = self.context.store.due_keys(LEFT_BEHIND, BATCH, serial.as_deref()).await?;
         report(&due);
         let done = Round::new(self, due.intents_of_last_minute).run(due).await?;
         self.troubles.forget(Instant::now());
@@ -303,7 +299,7 @@ impl Inner {
         if keys.iter().filter(waits).any(|k| k.plan == KeyPlan::Activate && k.destroying_at.is_none()) {
             return Ok(false);
         }
-        if standby(&tenant, &keys).is_none() && !take(generations) {
+        if self.keys.standby(&tenant, &keys).is_none() && !take(generations) {
             return Ok(false);
         }
         let rotation = self.keys.rotate(tenant.id, Rotate::default(), &self.by("its period is over")).await?;

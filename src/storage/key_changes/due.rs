@@ -40,8 +40,9 @@ pub struct DueKeys {
 const MINUTE: Duration = Duration::from_mins(1);
 
 impl Store {
-    /// What is due; at most `limit` of each kind. `begun_before`: how old an intent has to be to count as left behind.
-    pub async fn due_keys(&self, begun_before: Duration, limit: u32) -> Result<DueKeys, Error> {
+    /// What is due; at most `limit` of each kind. `begun_before`: how old an intent has to be to count as left behind. `token_serial`: a published
+    /// key on another token is no standby; every one is where that is not known.
+    pub async fn due_keys(&self, begun_before: Duration, limit: u32, token_serial: Option<&str>) -> Result<DueKeys, Error> {
         let mut reader = self.reader().await?;
         let conn = &mut reader.borrow();
         let now = clock::now(conn).await?;
@@ -53,7 +54,7 @@ impl Store {
             to_rotate: to_rotate(conn, now, limit).await?,
             to_withdraw: to_withdraw(conn, now, limit).await?,
             to_destroy: to_destroy(conn, now, limit).await?,
-            lacking_standby: lacking_standby(conn, limit).await?,
+            lacking_standby: lacking_standby(conn, limit, token_serial).await?,
             intents_of_last_minute: intents_after(conn, clock::before(now, MINUTE)).await?,
         })
     }
@@ -135,7 +136,7 @@ async fn to_destroy(conn: &mut Conn<'_>, now: Timestamp, limit: i64) -> Result<V
     )?)
 }
 
-async fn lacking_standby(conn: &mut Conn<'_>, limit: i64) -> Result<Vec<TenantId>, Error> {
+async fn lacking_standby(conn: &mut Conn<'_>, limit: i64, token_serial: Option<&str>) -> Result<Vec<TenantId>, Error> {
     struct Row {
         id: Uuid,
     }
@@ -147,9 +148,11 @@ async fn lacking_standby(conn: &mut Conn<'_>, limit: i64) -> Result<Vec<TenantId
         WHERE t.state = 'active' AND t.deleted_at IS NULL AND t.wants_standby
             AND EXISTS (SELECT 1 FROM signing_keys k WHERE k.tenant_id = t.id AND k.state = 'active')
             AND NOT EXISTS (SELECT 1 FROM signing_keys k WHERE k.tenant_id = t.id
-                AND (k.state = 'pending' OR (k.state = 'published' AND k.destroying_at IS NULL)))
+                AND (k.state = 'pending' OR (k.state = 'published' AND k.destroying_at IS NULL
+                    AND (CAST($2 AS TEXT) IS NULL OR k.token_serial = $2))))
         ORDER BY t.created_at, t.id LIMIT $1"#,
-        limit
+        limit,
+        token_serial
     )?;
     Ok(rows.into_iter().map(|row| TenantId::from_uuid(row.id)).collect())
 }

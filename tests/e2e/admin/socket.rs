@@ -73,6 +73,13 @@ async fn under_dual_control_who_shows_no_token_may_look() {
     let ann = server.local_api().with_token(&token);
     assert_eq!(ann.send(Method::POST, "/admin_tokens", &json!({"name": "bob", "role": "admin"})).await.status, 201);
     super::nobody(&server.local_api().with_token("phsm_admin_x"), "/admin_tokens").await;
+    // But one administrator alone makes no second approver from afar, and so approves nothing of its own by another name.
+    let afar = server.admin_api().with_token(&token);
+    for role in ["admin", "key-custodian"] {
+        let refused = afar.send(Method::POST, "/admin_tokens", &json!({"name": "own second", "role": role})).await;
+        assert!(refused.problem(403, "Forbidden").contains("on the server's own host"));
+    }
+    assert_eq!(afar.send(Method::POST, "/admin_tokens", &json!({"name": "looker", "role": "auditor"})).await.status, 201);
     // When nobody is left who could, the host's user can again.
     server.execute("UPDATE admins SET expires_at = 1").await;
     assert_eq!(post("carol", "admin").await.status, 201);

@@ -40,6 +40,8 @@ async fn a_tenant_that_waited_signs_with_the_key_of_its_ceremony_at_once() {
     let scene = Scene::sqlite().await;
     let (tenant, keys) = (scene.waiting().await, &scene.operator.keys);
     let id = tenant.id.parse().unwrap();
+    let empty = tenant.jwks().await;
+    assert_eq!((empty.header("Cache-Control"), empty.json()), ("no-cache", json!({"keys": []})), "its first key needs no publication time");
     scene.ceremony("ceremony-1", "c0ffee");
     let nothing = keys.adopt(id, &labelled("ceremony-2", KeyPlan::Activate), &by("t")).await;
     assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");

@@ -155,8 +155,8 @@ async fn a_stopped_server_is_waited_for_and_exposure_is_accepted_on_record() {
     let keys = &scene.operator.keys;
     let standby = scene.ready_standby().await;
     scene.server.signal(Signal::STOP);
-    let fresh = keys.compromise(standby.id, false, &by("t")).await.unwrap().0;
-    assert_eq!(fresh.state, KeyState::Compromised);
+    let (distrusted, signs) = keys.compromise(standby.id, false, &by("t")).await.unwrap();
+    assert_eq!((distrusted.state, signs.map(|k| k.id)), (KeyState::Compromised, Some(scene.first())), "the tenant's key signs on");
     let second = scene.standby().await;
     refused(keys.activate(second.id, true, &by("t")).await, KeyRule::Replicas);
     scene.server.signal(Signal::CONT);
@@ -292,6 +292,26 @@ async fn nothing_signs_that_was_not_shown_to() {
     assert_eq!(scene.signs().await, scene.first());
 }
 
+/// What `doctor` advises where a token was lost leads out of it, though the standby went with the token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_on_a_lost_token_stands_in_nobodys_way() {
+    let scene = Scene::sqlite().await;
+    let keys = &scene.operator.keys;
+    let lost = scene.ready_standby().await;
+    scene.server.execute("UPDATE signing_keys SET token_serial = 'lost'").await;
+    let serial = scene.operator.context.signer.status().token.unwrap().serial;
+    let lacking = async |serial| scene.operator.context.store.due_keys(Duration::ZERO, 9, serial).await.unwrap().lacking_standby;
+    assert_eq!((lacking(Some("lost")).await, lacking(None).await), (vec![], vec![]));
+    assert_eq!(lacking(Some(&serial)).await, [scene.id]);
+
+    refused(keys.rotate(scene.id, Rotate { emergency: true, ..Rotate::default() }, &by("t")).await, KeyRule::Standby);
+    let way_out = Rotate { emergency: true, accept_exposure: true, if_active_before: None };
+    let Rotation::Done(signs, before) = keys.rotate(scene.id, way_out, &by("t")).await.unwrap() else { panic!("it was not done") };
+    assert!(signs.id != lost.id && signs.token_serial == Some(serial));
+    assert_eq!(before.unwrap().id, scene.first());
+    assert_eq!(scene.signs().await, signs.id);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_half_that_is_gone_is_not_activated() {
     let scene = Scene::sqlite().await;
@@ -300,6 +320,11 @@ async fn a_private_half_that_is_gone_is_not_activated() {
     scene.operator.context.signer.destroy(standby.id, None).await.unwrap();
     refused(keys.activate(standby.id, false, &by("t")).await, KeyRule::PrivateHalf);
     refused(keys.rotate(scene.id, Rotate::default(), &by("t")).await, KeyRule::PrivateHalf);
+    // Once its end has begun it is nobody's standby: another key is made.
+    scene.server.execute("UPDATE signing_keys SET destroying_at = 1 WHERE state = 'published'").await;
+    refused(keys.rotate(scene.id, Rotate { emergency: true, ..Rotate::default() }, &by("t")).await, KeyRule::Standby);
+    let planned = keys.rotate(scene.id, Rotate::default(), &by("t")).await;
+    assert!(matches!(&planned, Ok(Rotation::Planned(key)) if key.id != standby.id), "{planned:?}");
     assert_eq!(scene.signs().await, scene.first());
 }
 
@@ -316,7 +341,7 @@ async fn a_change_of_settings_replaces_the_standby_and_waits_for_what_was_cached
     assert_eq!(scene.key(standby.id).await.state, KeyState::Retired);
     let first = scene.key(scene.first()).await;
     assert!(first.rotate_from.unwrap().since(first.activated_at.unwrap()) > Duration::from_secs(8_000_000));
-    assert!(store.due_keys(Duration::ZERO, 10).await.unwrap().lacking_standby.is_empty(), "none is wanted any more");
+    assert!(store.due_keys(Duration::ZERO, 10, None).await.unwrap().lacking_standby.is_empty(), "none is wanted any more");
 
     // The max-age of now is 600 s, and after it is lowered verifiers still keep for 600 s what they have.
     settings.keys = serde_json::from_value(super::short(None)["keys"].clone()).unwrap();

@@ -24,7 +24,7 @@ async fn evidence_is_checked_without_the_server(server: Server) {
         .problem(400, "unable to validate request");
     // It is not read to its end, so that the client may never hear why; nor is its connection of use any more.
     let other = server.admin_api().with_token(api.token());
-    let huge = other.request(Method::POST, &format!("/signing_keys/{kid}/attachments")).body("x".repeat(2 << 20)).send().await;
+    let huge = other.request(Method::POST, &format!("/signing_keys/{kid}/attachments")).body("x".repeat((2 << 20) + 1)).send().await;
     assert!(huge.is_err() || huge.is_ok_and(|answer| answer.status() == 413));
     assert_eq!(act(&api, &kid, "attachments", json!({"name": "vendor.bin", "content": "AA=="})).await.status, 409);
 
