@@ -40,8 +40,6 @@ pub(super) struct Bound {
 }
 
 pub(super) fn run(setup: &Setup, args: &Args) -> Result<ExitCode, Failure> {
-    // An operator's PIN, administrators' tokens and API keys pass through this memory too.
-    hsm::signer::harden();
     block_on(async {
         let metrics = install_metrics()?;
         let services = setup.server_services().await?;
