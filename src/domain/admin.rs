@@ -52,7 +52,7 @@ pub enum Permission {
     ReadAudit,
     /// List and show signing keys, their evidence and the inventory.
     ReadKeys,
-    /// Generate, publish, activate, rotate, roll back, suspend, resume, retire and adopt keys.
+    /// Generate, publish, activate, rotate, roll back, suspend, resume and retire keys.
     OperateKeys,
     /// Compromise and destroy keys, and accept exposures.
     DistrustKeys,
@@ -60,7 +60,7 @@ pub enum Permission {
     ChangeKeyPolicy,
     /// See the HSM's state and what is on the token.
     ReadHsm,
-    /// Activate and deactivate it.
+    /// Activate and deactivate it; adopt what a ceremony made on its token.
     OperateHsm,
     /// List approvals.
     ReadApprovals,

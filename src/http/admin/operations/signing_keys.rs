@@ -109,6 +109,8 @@ fn of_tenants() -> Vec<Operation> {
             "/tenants/{tenant_id}/signing_keys/adopt",
             signing_keys::adopt,
             change("adoptSigningKey", "Takes over a key that a ceremony made on the token")
+                // Whose ceremony it was only people know: whoever is bound to a tenant could take another's.
+                .needs(Permission::OperateHsm)
                 .description("`cka_id`, `label` or both: exactly one pair has to match.")
                 .body(&adopt, true)
                 .answers_as(201, &made),
