@@ -172,7 +172,11 @@ mod tests {
     fn a_standby_whose_end_was_begun_is_in_nobodys_way() {
         let id = TenantId::random(&SystemRng);
         let party = serde_json::json!({"id": "example.org", "display_name": "Example", "origins": ["https://example.org"]});
-        let config: TenantConfig = serde_json::from_value(serde_json::json!({"webauthn": {"relying_party": party}})).unwrap();
+        let config: TenantConfig = serde_json::from_value(serde_json::json!({
+            "cors": {"allowed_origins": ["https://example.org"], "allow_unsafe_wildcard": false},
+            "webauthn": {"relying_party": party, "timeout": 60000},
+        }))
+        .unwrap();
         let (settings, created_at) = (TenantSettings::default(), Timestamp::from_millis(1));
         let tenant = Tenant { id, display_name: "t".to_owned(), config, settings, created_at };
         let published = |usable_from| SigningKey {
